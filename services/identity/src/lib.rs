@@ -1,0 +1,1 @@
+//! The identity service: owns members, roles, business entities, groups and grants.

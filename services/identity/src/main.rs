@@ -1,0 +1,2 @@
+//! The identity process.
+fn main() {}

@@ -1,0 +1,1 @@
+//! What every Roster process needs: telemetry, propagation, shutdown, the admin port.
