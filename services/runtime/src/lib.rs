@@ -1,1 +1,7 @@
-//! What every Roster process needs: telemetry, propagation, shutdown, the admin port.
+#![doc = include_str!("../README.md")]
+
+pub mod admin;
+pub mod metrics;
+pub mod propagation;
+pub mod shutdown;
+pub mod telemetry;

@@ -1,0 +1,258 @@
+//! Logs and traces: one subscriber that writes log lines to standard error, each with its trace id,
+//! and hands spans to OpenTelemetry.
+
+use std::{collections::BTreeMap, error::Error, fmt, io};
+
+use clap::{Args, ValueEnum};
+use opentelemetry::{
+    KeyValue,
+    trace::{TraceContextExt, TraceId, TracerProvider},
+};
+use opentelemetry_otlp::WithExportConfig;
+use opentelemetry_sdk::{
+    Resource,
+    propagation::TraceContextPropagator,
+    trace::{Sampler, SdkTracerProvider},
+};
+use tracing::{
+    Event, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
+    layer::SubscriberExt,
+    registry::LookupSpan,
+    util::SubscriberInitExt,
+};
+
+/// Libraries that say at `info` what nobody asked for, and whose spans would trace the exporter itself.
+const QUIET: [&str; 4] = [
+    "h2=warn",
+    "hyper=warn",
+    "hyper_util=warn",
+    "opentelemetry=warn",
+];
+
+/// What a log line looks like.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum LogFormat {
+    /// One readable line an event.
+    Text,
+    /// One JSON object an event.
+    Json,
+}
+
+/// The settings of logs and traces, the same for every process.
+#[derive(Args, Clone, Debug)]
+pub struct TelemetryArgs {
+    /// Which events are logged and traced: a level, or directives such as `info,scim_facade=debug`.
+    #[arg(
+        long = "log",
+        env = "ROSTER_LOG",
+        default_value = "info",
+        value_name = "FILTER"
+    )]
+    pub filter: String,
+    /// What a log line looks like.
+    #[arg(long, env = "ROSTER_LOG_FORMAT", value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+    /// Where spans go, an OTLP/gRPC address such as http://collector:4317. Unset: nowhere.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+    /// The share of traces begun here that is exported, 0.0 to 1.0. A caller's decision is kept.
+    #[arg(long, env = "ROSTER_TRACE_RATIO", default_value = "1.0", value_parser = ratio, value_name = "RATIO")]
+    pub trace_ratio: f64,
+}
+
+fn ratio(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
+        _ => Err("expected a number from 0.0 to 1.0".to_owned()),
+    }
+}
+
+/// The running telemetry of a process.
+#[derive(Debug)]
+pub struct Telemetry {
+    provider: SdkTracerProvider,
+}
+
+/// Starts logs and traces for `service`, the process's name in every span. Once a process, inside a
+/// tokio runtime.
+///
+/// # Errors
+/// A filter that does not parse, an endpoint that is no address, or a second call.
+pub fn init(
+    service: &'static str,
+    args: &TelemetryArgs,
+) -> Result<Telemetry, Box<dyn Error + Send + Sync>> {
+    opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
+    let resource = Resource::builder()
+        .with_service_name(service)
+        .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+        .build();
+    let mut provider = SdkTracerProvider::builder()
+        .with_resource(resource)
+        .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(
+            args.trace_ratio,
+        ))));
+    if let Some(endpoint) = args
+        .otlp_endpoint
+        .as_deref()
+        .filter(|endpoint| !endpoint.is_empty())
+    {
+        let exporter = opentelemetry_otlp::SpanExporter::builder()
+            .with_tonic()
+            .with_endpoint(endpoint)
+            .build()?;
+        provider = provider.with_batch_exporter(exporter);
+    }
+    let provider = provider.build();
+
+    let filter = EnvFilter::try_new(format!("{},{}", QUIET.join(","), args.filter))?;
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .event_format(Line {
+            format: args.log_format,
+        });
+    let spans = tracing_opentelemetry::layer()
+        .with_tracer(provider.tracer(service))
+        .with_threads(false)
+        .with_location(false)
+        .with_tracked_inactivity(false);
+    tracing_subscriber::registry()
+        .with(lines.and_then(spans).with_filter(filter))
+        .try_init()?;
+    Ok(Telemetry { provider })
+}
+
+impl Telemetry {
+    /// Sends what spans are left. Blocks for at most five seconds where the collector is away.
+    pub fn shutdown(self) {
+        if let Err(error) = self.provider.shutdown() {
+            tracing::warn!(%error, "spans were left unsent");
+        }
+    }
+}
+
+/// The trace id of the current span, 32 hexadecimal digits; all zeros outside any span.
+#[must_use]
+pub fn current_trace_id() -> String {
+    opentelemetry::Context::current()
+        .span()
+        .span_context()
+        .trace_id()
+        .to_string()
+}
+
+/// Writes an event as one line, its fields and the trace id among them.
+struct Line {
+    format: LogFormat,
+}
+
+impl<S, N> FormatEvent<S, N> for Line
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let trace = opentelemetry::Context::current()
+            .span()
+            .span_context()
+            .trace_id();
+        let time = now();
+        let level = event.metadata().level();
+        let target = event.metadata().target();
+        match self.format {
+            LogFormat::Text => {
+                write!(writer, "{time} {level:>5} {target}: {}", fields.message)?;
+                for (name, value) in &fields.values {
+                    match value {
+                        serde_json::Value::String(text) if !text.contains([' ', '"', '=']) => {
+                            write!(writer, " {name}={text}")?;
+                        }
+                        other => write!(writer, " {name}={other}")?,
+                    }
+                }
+                if trace != TraceId::INVALID {
+                    write!(writer, " trace_id={trace}")?;
+                }
+                writeln!(writer)
+            }
+            LogFormat::Json => {
+                let mut object = serde_json::Map::new();
+                object.insert("timestamp".to_owned(), time.into());
+                object.insert("level".to_owned(), level.as_str().into());
+                object.insert("target".to_owned(), target.into());
+                object.insert("message".to_owned(), fields.message.into());
+                if trace != TraceId::INVALID {
+                    object.insert("trace_id".to_owned(), trace.to_string().into());
+                }
+                object.extend(
+                    fields
+                        .values
+                        .into_iter()
+                        .map(|(name, value)| (name.to_owned(), value)),
+                );
+                writeln!(writer, "{}", serde_json::Value::Object(object))
+            }
+        }
+    }
+}
+
+/// The present moment in RFC 3339 with milliseconds, by tracing-subscriber's own clock.
+fn now() -> String {
+    use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+    let mut text = String::new();
+    // Writing into a String can't fail.
+    let _written = SystemTime.format_time(&mut Writer::new(&mut text));
+    text
+}
+
+#[derive(Default)]
+struct Fields {
+    message: String,
+    values: BTreeMap<&'static str, serde_json::Value>,
+}
+
+impl Fields {
+    fn put(&mut self, field: &Field, value: serde_json::Value) {
+        if field.name() == "message" {
+            self.message = match value {
+                serde_json::Value::String(text) => text,
+                other => other.to_string(),
+            };
+        } else {
+            self.values.insert(field.name(), value);
+        }
+    }
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put(field, format!("{value:?}").into());
+    }
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field, value.into());
+    }
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, value.into());
+    }
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, value.into());
+    }
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field, value.into());
+    }
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, value.into());
+    }
+}
