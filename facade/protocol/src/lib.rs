@@ -1,0 +1,20 @@
+#![doc = include_str!("../README.md")]
+
+pub mod attributes;
+pub mod discovery;
+pub mod error;
+pub mod filter;
+pub mod group;
+pub mod json;
+pub mod list;
+pub mod patch;
+pub mod path;
+pub mod query;
+pub mod resource;
+pub mod schema;
+pub mod user;
+
+pub use error::{ScimError, ScimType};
+
+/// The media type of SCIM messages (RFC 7644 section 8.1).
+pub const MEDIA_TYPE: &str = "application/scim+json";

@@ -1,0 +1,285 @@
+//! PATCH on a list: which of its values an operation touches, and the one preferred value.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use super::{Op, Place, assign, removable};
+use crate::{
+    ScimError,
+    filter::{Filter, Literal, Operator},
+    resource::{MAX_VALUES, accept, holds_something, is_primary, read_parts},
+    schema::Attribute,
+};
+
+/// Applies one operation to a list in `container`.
+pub(super) fn change(
+    container: &mut Map<String, Value>,
+    place: &Place<'_>,
+    op: Op,
+    value: Option<&Value>,
+) -> Result<(), ScimError> {
+    let attribute = place.attribute;
+    let mut elements = match container.remove(attribute.name) {
+        Some(Value::Array(elements)) => elements,
+        _ => Vec::new(),
+    };
+    // What the operation set; its preferred value, if any, wins over those that it did not touch.
+    let touched = match (&place.path.filter, place.sub, op) {
+        (None, Some(sub), _) => {
+            return Err(ScimError::invalid_path(format!(
+                "{name} may have several values: say which, as in {name}[type eq \"work\"].{sub}.",
+                name = attribute.name,
+                sub = sub.name,
+            )));
+        }
+        (None, None, Op::Remove) => {
+            remove(&mut elements, place, value)?;
+            BTreeSet::new()
+        }
+        (None, None, _) => {
+            let sent = listed(attribute, value)?;
+            if op == Op::Replace {
+                elements.clear();
+            }
+            sent.into_iter()
+                .map(|element| add(&mut elements, attribute, element))
+                .collect()
+        }
+        (Some(filter), sub, Op::Remove) => {
+            let selected = select(&elements, attribute, filter)?;
+            if selected.is_empty() {
+                return Err(nothing_selected(place));
+            }
+            match sub {
+                None => keep(&mut elements, |index, _| !selected.contains(&index)),
+                Some(sub) => {
+                    removable(sub, place)?;
+                    for index in selected {
+                        if let Some(parts) = elements[index].as_object_mut() {
+                            parts.remove(sub.name);
+                        }
+                    }
+                }
+            }
+            BTreeSet::new()
+        }
+        (Some(filter), sub, _) => set_selected(
+            &mut elements,
+            place,
+            filter,
+            sub,
+            op,
+            value.unwrap_or(&Value::Null),
+        )?,
+    };
+    prefer(&mut elements, &touched, attribute)?;
+    elements.retain(|element| {
+        element
+            .as_object()
+            .is_none_or(|parts| holds_something(attribute, parts))
+    });
+    if elements.len() > MAX_VALUES {
+        return Err(ScimError::invalid_value(format!(
+            "{} would have more than {MAX_VALUES} values.",
+            attribute.name
+        )));
+    }
+    if !elements.is_empty() {
+        container.insert(attribute.name.to_owned(), Value::Array(elements));
+    }
+    Ok(())
+}
+
+/// The values that an operation carries; a single one may stand without a list around it.
+fn listed(attribute: &Attribute, value: Option<&Value>) -> Result<Vec<Value>, ScimError> {
+    let list = match value {
+        Some(list @ Value::Array(_)) => list.clone(),
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(one) => Value::Array(vec![one.clone()]),
+    };
+    match accept(attribute, list, attribute.name)? {
+        Some(Value::Array(elements)) => Ok(elements),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// Appends an element, or updates the one that it repeats; gives its index.
+fn add(elements: &mut Vec<Value>, attribute: &Attribute, element: Value) -> usize {
+    let repeated = elements
+        .iter()
+        .position(|existing| repeats(attribute, existing, &element));
+    if let (Some(index), Value::Object(parts)) = (repeated, &element) {
+        if let Some(existing) = elements[index].as_object_mut() {
+            existing.extend(parts.clone());
+        }
+        return index;
+    }
+    elements.push(element);
+    elements.len() - 1
+}
+
+/// Whether two elements are the same value under the same label (RFC 7643 section 2.4).
+fn repeats(attribute: &Attribute, one: &Value, other: &Value) -> bool {
+    let same = |name: &str| match (
+        attribute.sub_attribute(name),
+        one.get(name),
+        other.get(name),
+    ) {
+        (Some(part), Some(Value::String(one)), Some(Value::String(other))) if !part.case_exact => {
+            one.to_lowercase() == other.to_lowercase()
+        }
+        (_, one, other) => one == other,
+    };
+    if attribute.sub_attribute("value").is_some() {
+        return same("value") && same("type");
+    }
+    attribute
+        .sub_attributes
+        .iter()
+        .filter(|part| part.name != "primary")
+        .all(|part| same(part.name))
+}
+
+/// Takes out the whole list, or only the values that came with the operation (Entra).
+fn remove(
+    elements: &mut Vec<Value>,
+    place: &Place<'_>,
+    value: Option<&Value>,
+) -> Result<(), ScimError> {
+    removable(place.attribute, place)?;
+    if value.is_none_or(Value::is_null) {
+        elements.clear();
+        return Ok(());
+    }
+    let unwanted = listed(place.attribute, value)?;
+    keep(elements, |_, element| {
+        !unwanted.iter().any(
+            |unwanted| match (unwanted.as_object(), element.as_object()) {
+                (Some(unwanted), Some(parts)) => unwanted
+                    .iter()
+                    .all(|(name, value)| parts.get(name) == Some(value)),
+                _ => unwanted == element,
+            },
+        )
+    });
+    Ok(())
+}
+
+fn keep(elements: &mut Vec<Value>, mut wanted: impl FnMut(usize, &Value) -> bool) {
+    let mut index = 0;
+    elements.retain(|element| {
+        index += 1;
+        wanted(index - 1, element)
+    });
+}
+
+fn select(
+    elements: &[Value],
+    attribute: &Attribute,
+    filter: &Filter,
+) -> Result<BTreeSet<usize>, ScimError> {
+    // Run once for its errors: a wrong filter is wrong also where the list is empty.
+    filter.matches(&Value::Null, attribute)?;
+    let mut selected = BTreeSet::new();
+    for (index, element) in elements.iter().enumerate() {
+        if filter.matches(element, attribute)? {
+            selected.insert(index);
+        }
+    }
+    Ok(selected)
+}
+
+fn nothing_selected(place: &Place<'_>) -> ScimError {
+    ScimError::no_target(format!("{} selects no value.", place.path))
+}
+
+/// Add and replace on the elements that a filter selects; gives their indices.
+fn set_selected(
+    elements: &mut Vec<Value>,
+    place: &Place<'_>,
+    filter: &Filter,
+    sub: Option<&'static Attribute>,
+    op: Op,
+    value: &Value,
+) -> Result<BTreeSet<usize>, ScimError> {
+    let attribute = place.attribute;
+    let mut selected = select(elements, attribute, filter)?;
+    let at = place.path.to_string();
+    let Some(sub) = sub else {
+        if selected.is_empty() {
+            return Err(nothing_selected(place));
+        }
+        let parts = match value {
+            Value::Null => Map::new(),
+            value => read_parts(attribute, value.clone(), &at)?,
+        };
+        for &index in &selected {
+            match elements[index].as_object_mut() {
+                Some(existing) if op == Op::Add => existing.extend(parts.clone()),
+                // What is replaced by nothing is swept out with all that holds nothing.
+                _ => elements[index] = Value::Object(parts.clone()),
+            }
+        }
+        return Ok(selected);
+    };
+    if selected.is_empty() {
+        let label = labelled(filter).ok_or_else(|| nothing_selected(place))?;
+        let mut parts = Map::new();
+        assign(&mut parts, sub, op, Some(value), &at)?;
+        if !parts.is_empty() {
+            parts.insert("type".to_owned(), Value::from(label));
+            elements.push(Value::Object(parts));
+            selected.insert(elements.len() - 1);
+        }
+        return Ok(selected);
+    }
+    for &index in &selected {
+        if let Some(parts) = elements[index].as_object_mut() {
+            assign(parts, sub, op, Some(value), &at)?;
+        }
+    }
+    Ok(selected)
+}
+
+/// The label in `type eq "work"`.
+fn labelled(filter: &Filter) -> Option<&str> {
+    match filter {
+        Filter::Compare(path, Operator::Eq, Literal::Text(label))
+            if path.schema.is_none()
+                && path.sub.is_none()
+                && path.name.eq_ignore_ascii_case("type") =>
+        {
+            Some(label)
+        }
+        _ => None,
+    }
+}
+
+/// Where the operation set a preferred value, no other stays preferred (RFC 7644 section 3.5.2).
+fn prefer(
+    elements: &mut [Value],
+    touched: &BTreeSet<usize>,
+    attribute: &Attribute,
+) -> Result<(), ScimError> {
+    let preferred = touched
+        .iter()
+        .filter(|&&index| is_primary(&elements[index]))
+        .count();
+    if preferred > 1 {
+        return Err(ScimError::invalid_value(format!(
+            "{} would have more than one primary value.",
+            attribute.name
+        )));
+    }
+    if preferred == 1 {
+        for (index, element) in elements.iter_mut().enumerate() {
+            if let Some(parts) = element.as_object_mut()
+                && !touched.contains(&index)
+            {
+                parts.remove("primary");
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,426 @@
+//! PATCH on users: the RFC's rules, and what identity providers send.
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::{
+    ScimType,
+    user::{ENTERPRISE_USER, USER},
+};
+
+fn start() -> Map<String, Value> {
+    let Value::Object(resource) = json!({
+        "id": "1",
+        "userName": "a@b",
+        "active": true,
+        "name": {"givenName": "A", "familyName": "B"},
+        "emails": [
+            {"value": "a@b", "type": "work", "primary": true},
+            {"value": "a@home", "type": "home"},
+        ],
+        ENTERPRISE_USER.id: {"department": "D"},
+    }) else {
+        unreachable!()
+    };
+    resource
+}
+
+fn patched(operations: Value) -> Result<Value, ScimError> {
+    let operations = parse(json!({"schemas": [PATCH_SCHEMA], "Operations": operations}))?;
+    apply(&USER, &start(), &operations).map(Value::Object)
+}
+
+fn one(op: &str, path: &str, value: Value) -> Result<Value, ScimError> {
+    patched(json!([{"op": op, "path": path, "value": value}]))
+}
+
+fn remove(path: &str) -> Result<Value, ScimError> {
+    patched(json!([{"op": "remove", "path": path}]))
+}
+
+fn refused(outcome: Result<Value, ScimError>) -> ScimType {
+    outcome.unwrap_err().scim_type.unwrap()
+}
+
+#[test]
+fn the_message_must_be_one() {
+    let read = |body: Value| parse(body).unwrap_err().scim_type.unwrap();
+    assert_eq!(read(json!([])), ScimType::InvalidSyntax);
+    assert_eq!(read(json!({"Operations": []})), ScimType::InvalidSyntax);
+    assert_eq!(
+        read(json!({"schemas": ["x"], "Operations": [1]})),
+        ScimType::InvalidSyntax
+    );
+    let patch =
+        |operations: Value| read(json!({"schemas": [PATCH_SCHEMA], "operations": operations}));
+    for operations in [
+        json!([]),
+        json!({}),
+        json!([1]),
+        json!([{"path": "title", "value": "x"}]),
+        json!([{"op": "move", "path": "title", "value": "x"}]),
+        json!([{"op": "add", "path": 1, "value": "x"}]),
+    ] {
+        assert_eq!(patch(operations), ScimType::InvalidSyntax);
+    }
+    assert_eq!(patch(json!([{"op": "remove"}])), ScimType::NoTarget);
+    assert_eq!(
+        patch(json!([{"op": "add", "path": "title"}])),
+        ScimType::InvalidValue
+    );
+    assert_eq!(
+        patch(json!([{"op": "add", "value": "x"}])),
+        ScimType::InvalidValue
+    );
+    assert_eq!(
+        patch(json!([{"op": "add", "path": "a b", "value": 1}])),
+        ScimType::InvalidPath
+    );
+}
+
+#[test]
+fn okta_sends_path_less_objects() {
+    let after = patched(json!([{"op": "replace", "value": {
+        "active": false, "id": "other", "schemas": [], "meta": {}, "groups": [], "nonsense": 1,
+    }}]))
+    .unwrap();
+    let mut expected = start();
+    expected["active"] = json!(false);
+    assert_eq!(after, Value::Object(expected));
+}
+
+#[test]
+fn entra_sends_capitals_and_texts_for_booleans() {
+    assert_eq!(
+        one("Replace", "active", json!("False")).unwrap()["active"],
+        json!(false)
+    );
+    assert_eq!(
+        refused(one("Replace", "title", json!(true))),
+        ScimType::InvalidValue
+    );
+    assert_eq!(
+        refused(one("Replace", "title", json!(7))),
+        ScimType::InvalidValue
+    );
+}
+
+#[test]
+fn entra_sends_dotted_and_qualified_keys() {
+    let manager = format!("{}:manager", ENTERPRISE_USER.id);
+    let number = format!("{}:employeeNumber", ENTERPRISE_USER.id.to_lowercase());
+    let after = patched(json!([{"op": "replace", "value": {
+        "name.givenName": "N",
+        "emails[type eq \"work\"].value": "n@b",
+        manager: "m1",
+        number: "7",
+        ENTERPRISE_USER.id: {"division": "V", "department": ""},
+    }}]))
+    .unwrap();
+    assert_eq!(after["name"], json!({"givenName": "N", "familyName": "B"}));
+    assert_eq!(
+        after["emails"][0],
+        json!({"value": "n@b", "type": "work", "primary": true})
+    );
+    assert_eq!(
+        after[ENTERPRISE_USER.id],
+        json!({"division": "V", "employeeNumber": "7", "manager": {"value": "m1"}})
+    );
+}
+
+#[test]
+fn entra_makes_an_element_through_its_type() {
+    let after = one("Add", "phoneNumbers[type eq \"mobile\"].value", json!("1")).unwrap();
+    assert_eq!(
+        after["phoneNumbers"],
+        json!([{"value": "1", "type": "mobile"}])
+    );
+    let after = one(
+        "Replace",
+        "addresses[type eq \"other\"].Formatted",
+        json!("X"),
+    )
+    .unwrap();
+    assert_eq!(
+        after["addresses"],
+        json!([{"formatted": "X", "type": "other"}])
+    );
+    let after = one("Add", "emails[type eq \"other\"].primary", json!(true)).unwrap();
+    assert_eq!(after["emails"][0].get("primary"), None);
+    // Any other filter that selects nothing has no target.
+    for path in [
+        "emails[type eq \"x\"]",
+        "emails[value eq \"x\"].type",
+        "emails[type ne \"home\" and value eq \"x\"].value",
+    ] {
+        assert_eq!(
+            refused(one("replace", path, json!({"value": "y"}))),
+            ScimType::NoTarget
+        );
+    }
+}
+
+#[test]
+fn entra_removes_by_value() {
+    let after = one(
+        "Remove",
+        "emails",
+        json!([{"value": "a@home", "$ref": null}]),
+    )
+    .unwrap();
+    assert_eq!(after["emails"].as_array().unwrap().len(), 1);
+    let after = one("Remove", "emails", json!([])).unwrap();
+    assert_eq!(after["emails"].as_array().unwrap().len(), 2);
+    assert_eq!(remove("emails").unwrap().get("emails"), None);
+}
+
+#[test]
+fn add_appends_without_repeating() {
+    let after = one(
+        "add",
+        "emails",
+        json!([{"value": "c@d"}, {"value": "A@B", "type": "Work"}]),
+    )
+    .unwrap();
+    assert_eq!(after["emails"].as_array().unwrap().len(), 3);
+    let after = one("add", "emails", json!({"value": "a@b", "type": "work"})).unwrap();
+    assert_eq!(after, Value::Object(start()));
+    assert_eq!(
+        one("add", "title", json!("")).unwrap(),
+        Value::Object(start())
+    );
+}
+
+#[test]
+fn complex_attributes_merge() {
+    for op in ["add", "replace"] {
+        let after = one(op, "name", json!({"givenName": "N", "familyName": null})).unwrap();
+        let kept = if op == "add" { json!("B") } else { Value::Null };
+        assert_eq!(after["name"]["givenName"], json!("N"));
+        assert_eq!(
+            after["name"].get("familyName").cloned().unwrap_or_default(),
+            kept
+        );
+    }
+    let after = one("replace", "name.middleName", json!("M")).unwrap();
+    assert_eq!(
+        after["name"],
+        json!({"givenName": "A", "familyName": "B", "middleName": "M"})
+    );
+    assert_eq!(
+        one("replace", "name", Value::Null).unwrap().get("name"),
+        None
+    );
+    assert_eq!(
+        refused(one("replace", "name", json!("Ann"))),
+        ScimType::InvalidValue
+    );
+}
+
+#[test]
+fn replace_without_a_filter_takes_the_whole_list() {
+    let after = one(
+        "replace",
+        "emails",
+        json!([{"value": "x@y", "type": "work"}]),
+    )
+    .unwrap();
+    assert_eq!(after["emails"], json!([{"value": "x@y", "type": "work"}]));
+    assert_eq!(
+        one("replace", "emails", json!([])).unwrap().get("emails"),
+        None
+    );
+    let path = "emails[type eq \"home\"]";
+    let after = one("replace", path, json!({"value": "x@y"})).unwrap();
+    assert_eq!(after["emails"][1], json!({"value": "x@y"}));
+    let after = one("add", path, json!({"display": "X"})).unwrap();
+    assert_eq!(
+        after["emails"][1],
+        json!({"value": "a@home", "type": "home", "display": "X"})
+    );
+}
+
+#[test]
+fn one_value_is_preferred() {
+    let after = one("replace", "emails[type eq \"home\"].primary", json!(true)).unwrap();
+    assert_eq!(
+        after["emails"],
+        json!([
+            {"value": "a@b", "type": "work"},
+            {"value": "a@home", "type": "home", "primary": true},
+        ])
+    );
+    let after = one(
+        "add",
+        "emails",
+        json!([{"value": "n@b", "primary": "True"}]),
+    )
+    .unwrap();
+    assert_eq!(after["emails"][0].get("primary"), None);
+    let after =
+        patched(json!([{"op": "add", "value": {"emails": [{"value": "n@b", "primary": true}]}}]));
+    assert_eq!(after.unwrap()["emails"][0].get("primary"), None);
+    let two = json!([{"value": "x", "primary": true}, {"value": "y", "primary": true}]);
+    assert_eq!(refused(one("add", "emails", two)), ScimType::InvalidValue);
+    let all = one("replace", "emails[value pr].primary", json!(true));
+    assert_eq!(refused(all), ScimType::InvalidValue);
+}
+
+#[test]
+fn remove_takes_what_it_names() {
+    assert_eq!(
+        remove("name.givenName").unwrap()["name"],
+        json!({"familyName": "B"})
+    );
+    assert_eq!(remove("title").unwrap(), Value::Object(start()));
+    assert_eq!(
+        remove("emails[type eq \"home\"]").unwrap()["emails"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    assert_eq!(remove("emails[value pr]").unwrap().get("emails"), None);
+    let after = remove("emails[type eq \"work\"].primary").unwrap();
+    assert_eq!(after["emails"][0], json!({"value": "a@b", "type": "work"}));
+    assert_eq!(
+        remove(ENTERPRISE_USER.id).unwrap().get(ENTERPRISE_USER.id),
+        None
+    );
+    let department = format!("{}:department", ENTERPRISE_USER.id);
+    assert_eq!(remove(&department).unwrap().get(ENTERPRISE_USER.id), None);
+    assert_eq!(refused(remove("emails[type eq \"x\"]")), ScimType::NoTarget);
+}
+
+#[test]
+fn what_may_not_change_is_refused() {
+    for path in [
+        "id",
+        "meta.version",
+        "groups",
+        "schemas",
+        "roles[value eq \"x\"]",
+        "urn:roster:params:scim:schemas:extension:access:2.0:User:roles",
+    ] {
+        assert_eq!(
+            refused(one("replace", path, json!("x"))),
+            ScimType::Mutability,
+            "{path}"
+        );
+    }
+    assert_eq!(refused(remove("userName")), ScimType::Mutability);
+    assert_eq!(
+        refused(one("replace", "userName", json!(""))),
+        ScimType::InvalidValue
+    );
+    for path in [
+        "nope",
+        "name.nope",
+        "urn:x:y:z",
+        "title[value eq \"x\"]",
+        "emails.value",
+    ] {
+        assert_eq!(
+            refused(one("replace", path, json!("x"))),
+            ScimType::InvalidPath,
+            "{path}"
+        );
+    }
+    for path in ["emails[nope eq \"x\"].value", "emails[type eq]"] {
+        assert_eq!(
+            refused(one("replace", path, json!("x"))),
+            ScimType::InvalidFilter,
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn operations_see_each_other_and_all_fail_together() {
+    let after = patched(json!([
+        {"op": "remove", "path": "emails"},
+        {"op": "add", "path": "emails", "value": [{"value": "1", "type": "work"}]},
+        {"op": "replace", "path": "emails[type eq \"work\"].value", "value": "2"},
+    ]))
+    .unwrap();
+    assert_eq!(after["emails"], json!([{"value": "2", "type": "work"}]));
+    let before = start();
+    let operations = parse(json!({"schemas": [PATCH_SCHEMA], "Operations": [
+        {"op": "replace", "path": "title", "value": "T"},
+        {"op": "replace", "path": "nope", "value": "T"},
+    ]}))
+    .unwrap();
+    assert!(apply(&USER, &before, &operations).is_err());
+    assert_eq!(before, start());
+}
+
+#[test]
+fn a_list_does_not_grow_without_bound() {
+    let many: Vec<Value> = (0..1001).map(|n| json!({"value": n.to_string()})).collect();
+    assert_eq!(
+        refused(one("add", "emails", json!(many))),
+        ScimType::InvalidValue
+    );
+}
+
+proptest! {
+    /// Simple attributes against the simplest model there is: a map.
+    #[test]
+    fn simple_attributes_follow_a_map(
+        steps in proptest::collection::vec(
+            (
+                proptest::sample::select(vec!["add", "replace", "remove"]),
+                proptest::sample::select(vec!["title", "nickName", "locale"]),
+                "[a-c]{0,1}",
+            ),
+            1..12,
+        ),
+    ) {
+        let mut model = start();
+        let mut operations = Vec::new();
+        for (op, name, value) in steps {
+            operations.push(json!({"op": op, "path": name, "value": value}));
+            match (op, value.as_str()) {
+                ("add", "") => {}
+                ("remove", _) | (_, "") => { model.remove(name); }
+                (_, value) => { model.insert(name.to_owned(), json!(value)); }
+            }
+        }
+        prop_assert_eq!(patched(json!(operations)).unwrap(), Value::Object(model));
+    }
+
+    #[test]
+    fn what_is_patched_stays_canonical(
+        steps in proptest::collection::vec(
+            (
+                proptest::sample::select(vec!["add", "replace", "remove"]),
+                proptest::sample::select(vec![
+                    "emails", "emails[type eq \"work\"]", "emails[type eq \"home\"].value",
+                    "emails[value eq \"a\"].primary", "name", "name.givenName", "active",
+                    ENTERPRISE_USER.id,
+                ]),
+                proptest::sample::select(vec![
+                    json!(null), json!(""), json!("a"), json!(true), json!([]), json!({}),
+                    json!({"value": "a", "type": "work", "primary": true}),
+                    json!([{"value": "b"}, {"value": "a", "primary": true}]),
+                    json!({"givenName": "G", "department": null}),
+                ]),
+            ),
+            1..8,
+        ),
+    ) {
+        let operations: Vec<Value> = steps
+            .into_iter()
+            .map(|(op, path, value)| json!({"op": op, "path": path, "value": value}))
+            .collect();
+        if let Ok(mut after) = patched(json!(operations)) {
+            let before = after.clone();
+            after["schemas"] = json!([USER.schema.id]);
+            let mut read = resource::read(&USER, after).unwrap();
+            // Only `id` is read-only among what the test starts from.
+            read.insert("id".to_owned(), json!("1"));
+            prop_assert_eq!(Value::Object(read), before);
+        }
+    }
+}

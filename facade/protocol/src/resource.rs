@@ -1,0 +1,413 @@
+//! Reading a resource that a client sent into canonical form, and checking values by their definition.
+//!
+//! Canonical: names as the schema spells them; extensions under their URN; no null, no empty text, no empty
+//! list (RFC 7643 section 2.5 makes these the same as absence); nothing that is read-only or unknown.
+
+use serde_json::{Map, Value};
+
+use crate::{
+    ScimError,
+    schema::{Attribute, Mutability, ResourceType, Schema, Type},
+};
+
+/// How many values a list may have, those of `members` aside; far above what identity keeps.
+pub(crate) const MAX_VALUES: usize = 1000;
+
+/// Reads the body of a POST or PUT.
+pub fn read(resource_type: &ResourceType, body: Value) -> Result<Map<String, Value>, ScimError> {
+    let Value::Object(body) = body else {
+        return Err(ScimError::invalid_syntax("The body must be a JSON object."));
+    };
+    check_schemas(resource_type, &body)?;
+    let mut resource = Map::new();
+    for (name, value) in body {
+        if let Some(attribute) = resource_type.core_attribute(&name) {
+            put(&mut resource, attribute, value, "")?;
+        } else if let Some(extension) = resource_type.extension(&name) {
+            let parts = read_extension(extension, value)?;
+            if !parts.is_empty() {
+                resource.insert(extension.id.to_owned(), Value::Object(parts));
+            }
+        }
+        // Anything else is unknown here and ignored: Okta puts back what it once saw.
+    }
+    require(resource_type, &resource)?;
+    Ok(resource)
+}
+
+/// Whether the resource has what its schema requires.
+pub fn require(
+    resource_type: &ResourceType,
+    resource: &Map<String, Value>,
+) -> Result<(), ScimError> {
+    for attribute in resource_type.schema.attributes {
+        if attribute.required && !resource.contains_key(attribute.name) {
+            return Err(ScimError::invalid_value(format!(
+                "{} is required.",
+                attribute.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn read_extension(
+    extension: &'static Schema,
+    value: Value,
+) -> Result<Map<String, Value>, ScimError> {
+    let mut read = Map::new();
+    match value {
+        Value::Null => {}
+        Value::Object(parts) => {
+            for (name, value) in parts {
+                let known = extension
+                    .attributes
+                    .iter()
+                    .find(|part| part.name.eq_ignore_ascii_case(&name));
+                if let Some(attribute) = known {
+                    put(&mut read, attribute, value, &format!("{}:", extension.id))?;
+                }
+            }
+        }
+        _ => return Err(wrong(extension.id, "must be an object")),
+    }
+    Ok(read)
+}
+
+fn put(
+    resource: &mut Map<String, Value>,
+    attribute: &'static Attribute,
+    value: Value,
+    prefix: &str,
+) -> Result<(), ScimError> {
+    if attribute.mutability == Mutability::ReadOnly {
+        return Ok(());
+    }
+    if let Some(value) = accept(attribute, value, &format!("{prefix}{}", attribute.name))? {
+        resource.insert(attribute.name.to_owned(), value);
+    }
+    Ok(())
+}
+
+/// `schemas` must name the resource type's own schema; other URNs are ignored (Entra and Okta add some).
+fn check_schemas(resource_type: &ResourceType, body: &Map<String, Value>) -> Result<(), ScimError> {
+    let own = resource_type.schema.id;
+    let named = schemas_of(body)?;
+    // OneLogin's templates carry the URNs of earlier versions.
+    let legacy = ["urn:scim:schemas:core:2.0", "urn:scim:schemas:core:1.0"];
+    let is_own = |urn: &str| {
+        urn.eq_ignore_ascii_case(own) || legacy.iter().any(|old| urn.eq_ignore_ascii_case(old))
+    };
+    if named.into_iter().any(is_own) {
+        return Ok(());
+    }
+    Err(ScimError::invalid_syntax(format!(
+        "\"schemas\" must contain {own:?}."
+    )))
+}
+
+/// The URNs in a message's `schemas`.
+pub(crate) fn schemas_of(body: &Map<String, Value>) -> Result<Vec<&str>, ScimError> {
+    let malformed = || ScimError::invalid_syntax("\"schemas\" must be a list of URNs.");
+    let (_, value) = body
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case("schemas"))
+        .ok_or_else(|| ScimError::invalid_syntax("\"schemas\" is missing."))?;
+    value
+        .as_array()
+        .ok_or_else(malformed)?
+        .iter()
+        .map(|urn| urn.as_str().ok_or_else(malformed))
+        .collect()
+}
+
+/// Checks a value by its definition and brings it into canonical form; none where it is no value.
+/// `at` names the place in messages.
+pub(crate) fn accept(
+    attribute: &Attribute,
+    value: Value,
+    at: &str,
+) -> Result<Option<Value>, ScimError> {
+    if !attribute.multi_valued {
+        return accept_one(attribute, value, at);
+    }
+    let elements = match value {
+        Value::Null => return Ok(None),
+        Value::Array(elements) => elements,
+        _ => return Err(wrong(at, "must be a list")),
+    };
+    if attribute.name != "members" && elements.len() > MAX_VALUES {
+        return Err(wrong(at, &format!("has more than {MAX_VALUES} values")));
+    }
+    let mut accepted = Vec::with_capacity(elements.len());
+    for (index, element) in elements.into_iter().enumerate() {
+        if let Some(element) = accept_one(attribute, element, &format!("{at}[{index}]"))? {
+            accepted.push(element);
+        }
+    }
+    one_primary(&accepted, at)?;
+    Ok((!accepted.is_empty()).then_some(Value::Array(accepted)))
+}
+
+/// Two preferred values in one request contradict each other (RFC 7643 section 2.4).
+fn one_primary(elements: &[Value], at: &str) -> Result<(), ScimError> {
+    if elements
+        .iter()
+        .filter(|element| is_primary(element))
+        .count()
+        > 1
+    {
+        return Err(wrong(at, "has more than one primary value"));
+    }
+    Ok(())
+}
+
+pub(crate) fn is_primary(element: &Value) -> bool {
+    element.get("primary") == Some(&Value::Bool(true))
+}
+
+/// Like [`accept`], for one value of a list.
+fn accept_one(attribute: &Attribute, value: Value, at: &str) -> Result<Option<Value>, ScimError> {
+    if value.is_null() || value.as_str() == Some("") {
+        return Ok(None);
+    }
+    let value = match attribute.kind {
+        Type::Complex => return accept_parts(attribute, value, at),
+        Type::String | Type::Reference | Type::DateTime => match value {
+            Value::String(_) => value,
+            _ => return Err(wrong(at, "must be a text")),
+        },
+        Type::Boolean => {
+            Value::Bool(boolean(&value).ok_or_else(|| wrong(at, "must be true or false"))?)
+        }
+        Type::Decimal => match value {
+            Value::Number(_) => value,
+            _ => return Err(wrong(at, "must be a number")),
+        },
+        Type::Integer => match value {
+            Value::Number(number) if number.is_i64() => Value::Number(number),
+            _ => return Err(wrong(at, "must be a whole number")),
+        },
+        Type::Binary => match &value {
+            Value::String(text) if is_base64(text) => value,
+            _ => return Err(wrong(at, "must be base64")),
+        },
+    };
+    Ok(Some(value))
+}
+
+fn accept_parts(attribute: &Attribute, value: Value, at: &str) -> Result<Option<Value>, ScimError> {
+    let parts = read_parts(attribute, value, at)?;
+    if attribute
+        .sub_attribute("value")
+        .is_some_and(|part| part.required)
+        && !parts.contains_key("value")
+    {
+        return Err(wrong(at, "needs a value"));
+    }
+    Ok(holds_something(attribute, &parts).then_some(Value::Object(parts)))
+}
+
+/// Checks the parts of a complex value.
+pub(crate) fn read_parts(
+    attribute: &Attribute,
+    value: Value,
+    at: &str,
+) -> Result<Map<String, Value>, ScimError> {
+    let sent = match value {
+        Value::Object(parts) => parts,
+        // Entra sends a manager as a bare text.
+        Value::String(_)
+            if !attribute.multi_valued && attribute.sub_attribute("value").is_some() =>
+        {
+            Map::from_iter([("value".to_owned(), value)])
+        }
+        _ => return Err(wrong(at, "must be an object")),
+    };
+    let mut parts = Map::new();
+    for (name, value) in sent {
+        let Some(part) = attribute.sub_attribute(&name) else {
+            continue;
+        };
+        if part.mutability == Mutability::ReadOnly {
+            continue;
+        }
+        if let Some(value) = accept(part, value, &format!("{at}.{}", part.name))? {
+            parts.insert(part.name.to_owned(), value);
+        }
+    }
+    Ok(parts)
+}
+
+/// Whether a complex value is one: what only says how it is labelled holds nothing. (Okta pushes
+/// `{"value": "", "type": "work"}`.)
+pub(crate) fn holds_something(attribute: &Attribute, parts: &Map<String, Value>) -> bool {
+    let is_label = |name: &str| ["type", "primary", "display"].contains(&name);
+    parts
+        .keys()
+        .any(|name| !attribute.multi_valued || !is_label(name))
+}
+
+/// A boolean, also as the text that Entra sends (`"False"`).
+pub fn boolean(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(value) => Some(*value),
+        Value::String(text) if text.eq_ignore_ascii_case("true") => Some(true),
+        Value::String(text) if text.eq_ignore_ascii_case("false") => Some(false),
+        _ => None,
+    }
+}
+
+fn is_base64(text: &str) -> bool {
+    let body = text.trim_end_matches('=');
+    text.len().is_multiple_of(4)
+        && text.len() - body.len() <= 2
+        && body
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"+/".contains(&byte))
+}
+
+fn wrong(at: &str, what: &str) -> ScimError {
+    ScimError::invalid_value(format!("{at} {what}."))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        ScimType,
+        group::GROUP,
+        user::{CORE_USER, ENTERPRISE_USER, USER},
+    };
+
+    fn user(mut body: Value) -> Result<Value, ScimError> {
+        body["schemas"] = json!([CORE_USER.id]);
+        read(&USER, body).map(Value::Object)
+    }
+
+    fn refusal(body: Value) -> String {
+        let error = user(body).unwrap_err();
+        assert_eq!(error.scim_type, Some(ScimType::InvalidValue));
+        error.detail
+    }
+
+    #[test]
+    fn names_take_the_schemas_spelling_and_the_rest_is_dropped() {
+        let read = user(json!({
+            "USERNAME": "a@b",
+            "Name": {"GIVENNAME": "A", "familyname": null, "nope": 1},
+            "id": "x", "meta": {"version": 3}, "groups": [1], "roles": "Admin", "entitlements": ["x"],
+            "title": "", "emails": [], "nickName": null, "unknown": {"a": []},
+            "urn:okta:custom:thing": {"x": 1},
+            ENTERPRISE_USER.id.to_uppercase(): {"DEPARTMENT": "D", "manager": "m1"},
+        }));
+        assert_eq!(
+            read.unwrap(),
+            json!({
+                "userName": "a@b",
+                "name": {"givenName": "A"},
+                ENTERPRISE_USER.id: {"department": "D", "manager": {"value": "m1"}},
+            })
+        );
+    }
+
+    #[test]
+    fn booleans_may_be_texts_and_nothing_else_may() {
+        for (sent, read) in [
+            (json!("False"), false),
+            (json!("true"), true),
+            (json!(true), true),
+        ] {
+            assert_eq!(
+                user(json!({"userName": "a", "active": sent})).unwrap()["active"],
+                json!(read)
+            );
+        }
+        assert!(refusal(json!({"userName": "a", "active": "yes"})).starts_with("active "));
+        assert!(refusal(json!({"userName": "a", "active": 1})).starts_with("active "));
+        assert!(refusal(json!({"userName": 7})).starts_with("userName "));
+        assert!(refusal(json!({"userName": "a", "name": "Ann"})).starts_with("name "));
+        assert!(refusal(json!({"userName": "a", "emails": "x"})).starts_with("emails "));
+        assert!(refusal(json!({"userName": "a", "emails": ["x"]})).starts_with("emails[0] "));
+        let detail = refusal(json!({"userName": "a", "emails": [{"value": ["x"]}]}));
+        assert!(detail.starts_with("emails[0].value "));
+        assert!(refusal(json!({"userName": "a", ENTERPRISE_USER.id: 1})).contains("enterprise"));
+        assert!(
+            refusal(json!({"userName": "a", "x509Certificates": [{"value": "é"}]}))
+                .contains("base64")
+        );
+    }
+
+    #[test]
+    fn what_is_required_may_not_be_empty() {
+        for body in [
+            json!({}),
+            json!({"userName": ""}),
+            json!({"userName": null}),
+        ] {
+            assert_eq!(refusal(body), "userName is required.");
+        }
+    }
+
+    #[test]
+    fn an_element_without_a_value_is_none() {
+        let read = user(json!({
+            "userName": "a",
+            "phoneNumbers": [{"value": "", "type": "mobile", "primary": "true"}, {"value": "1"}, null],
+            "addresses": [{"type": "work"}, {"locality": "X", "type": "work"}],
+        }))
+        .unwrap();
+        assert_eq!(read["phoneNumbers"], json!([{"value": "1"}]));
+        assert_eq!(
+            read["addresses"],
+            json!([{"locality": "X", "type": "work"}])
+        );
+    }
+
+    #[test]
+    fn two_primaries_contradict() {
+        let email = json!({"value": "x", "primary": true});
+        assert!(refusal(json!({"userName": "a", "emails": [email, email]})).contains("primary"));
+    }
+
+    #[test]
+    fn schemas_must_name_the_resource() {
+        let sent = |schemas: Value| read(&USER, json!({"schemas": schemas, "userName": "a"}));
+        assert!(sent(json!([CORE_USER.id, "urn:what:ever"])).is_ok());
+        assert!(sent(json!(["urn:scim:schemas:core:1.0"])).is_ok());
+        for schemas in [
+            json!([]),
+            json!(null),
+            json!("x"),
+            json!([1]),
+            json!([GROUP.schema.id]),
+        ] {
+            let error = sent(schemas).unwrap_err();
+            assert_eq!(error.scim_type, Some(ScimType::InvalidSyntax));
+        }
+        assert!(read(&USER, json!({"userName": "a"})).is_err());
+        assert!(read(&USER, json!([])).is_err());
+    }
+
+    #[test]
+    fn a_group_member_needs_a_value() {
+        let sent = |members: Value| {
+            read(
+                &GROUP,
+                json!({"schemas": [GROUP.schema.id], "displayName": "g", "members": members}),
+            )
+        };
+        let read = sent(json!([{"value": "u1", "$ref": null, "display": "x"}])).unwrap();
+        assert_eq!(read["members"], json!([{"value": "u1"}]));
+        assert!(!sent(json!([])).unwrap().contains_key("members"));
+        assert!(
+            sent(json!([{"display": "x"}]))
+                .unwrap_err()
+                .detail
+                .starts_with("members[0] ")
+        );
+        assert!(sent(json!(["u1"])).is_err());
+    }
+}
