@@ -1,6 +1,7 @@
 //! The development stack's command line.
 
-use anyhow::Result;
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 /// Runs a whole Roster on this machine.
@@ -13,13 +14,23 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Runs the stack of the current folder until Ctrl-C.
+    Run,
+    /// Acts as Okta for a company of 200 people, beside a running stack or by itself.
+    Demo,
     /// Stops what its launcher leaves behind (started by the launcher itself).
     #[command(hide = true)]
     Guard,
 }
 
-fn main() -> Result<()> {
-    match Arguments::parse().command {
-        Command::Guard => roster_stack::guard::run_guard(),
-    }
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Run => roster_stack::run::run(),
+        Command::Demo => roster_stack::demo::demo(),
+        Command::Guard => roster_stack::guard::run_guard().map(|()| ExitCode::SUCCESS),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
 }

@@ -71,6 +71,11 @@ impl ClusterOptions {
         })
     }
 
+    /// The folder of the cluster; removing it removes the cluster.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Sets a setting of the server.
     #[must_use]
     pub fn setting(mut self, name: &str, value: &str) -> Self {
@@ -178,6 +183,11 @@ impl Cluster {
     /// The port on 127.0.0.1; the same after a restart.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// PostgreSQL's major version.
+    pub fn major(&self) -> u32 {
+        self.options.binaries.major
     }
 
     /// The folder of the cluster; removing it removes the cluster.

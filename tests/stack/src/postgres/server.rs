@@ -108,7 +108,10 @@ impl Server {
             .spawn()
             .context("the PostgreSQL server could not be started")?;
         // One that has ended already is noticed by the wait for it to be ready.
-        let identity = Identity::of(child.id()).context("the PostgreSQL server ended at once")?;
+        let identity = Identity::of(child.id()).with_context(|| {
+            let last = logs::last_lines(&options.log, 15);
+            format!("the PostgreSQL server ended at once; the end of its log:\n{last}")
+        })?;
         let charge = match options.durable {
             true => Charge::Postgres(identity.clone()),
             false => Charge::ThrowawayPostgres(identity.clone()),
