@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 
 use crate::{
     dev_env::DevEnv,
-    guard::{Charge, Guard},
+    guard::{Charge, Guard, program},
     postgres::{Cluster, ClusterOptions},
     process::Identity,
     services::{Service, ServiceOptions, StopFlag, command},
@@ -86,6 +86,9 @@ impl Stack {
             inherit_settings,
             stop,
         } = options;
+        for name in ["identity", "facade"] {
+            program(name)?;
+        }
         let (cluster, database_url) = start_database(database, guard, &say)?;
         stop.check()?;
 

@@ -1,0 +1,254 @@
+//! Where identity is and which token to call it with: from the command line, the environment, and the
+//! facts that a development stack leaves in its folder.
+
+use std::{collections::BTreeMap, env, fs, path::Path, time::Duration};
+
+use identity_proto::v1::{SiteRef, site_ref};
+use tonic::{
+    Request,
+    transport::{Channel, Endpoint},
+};
+
+use crate::{
+    arguments::{Global, Output},
+    failure::Failure,
+};
+
+const DEFAULT_ADDR: &str = "127.0.0.1:8481";
+/// The facts of a development stack, seen from the folder of a checkout.
+const DEV_ENV: &str = ".roster/dev.env";
+/// How long one call may take.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Everything that a command needs besides its own arguments.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    addr: String,
+    site: Option<String>,
+    tokens: Tokens,
+    pub(crate) output: Output,
+}
+
+/// The tokens at hand.
+#[derive(Debug, Default)]
+struct Tokens {
+    given: Option<String>,
+    bootstrap: Option<String>,
+    service: Option<String>,
+}
+
+/// Which token a command takes where none was given to it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Purpose {
+    /// Making sites, administering credentials: also the bootstrap token may.
+    Administer,
+    /// Everything else.
+    Read,
+}
+
+impl Settings {
+    /// Looks everything up.
+    pub(crate) fn resolve(global: &Global) -> Result<Self, Failure> {
+        let dev_env = read_dev_env(Path::new(DEV_ENV))?;
+        Self::of(global, |name| env::var(name).ok(), &dev_env)
+    }
+
+    fn of(
+        global: &Global,
+        variable: impl Fn(&str) -> Option<String>,
+        dev_env: &BTreeMap<String, String>,
+    ) -> Result<Self, Failure> {
+        // The facts of a development stack belong together: no token of it is sent anywhere else.
+        let dev_addr = dev_env.get("ROSTER_GRPC_ADDR");
+        let of_dev = global.addr.is_none() || global.addr.as_ref() == dev_addr;
+        let from_dev = |name: &str| dev_env.get(name).filter(|_| of_dev).cloned();
+        let find = |name: &str| {
+            variable(name)
+                .filter(|value| !value.is_empty())
+                .or_else(|| from_dev(name))
+        };
+        let given = match &global.token_file {
+            Some(path) => {
+                let text = fs::read_to_string(path).map_err(|error| {
+                    Failure::new(format!("the token file {}: {error}", path.display()))
+                })?;
+                Some(text.trim().to_owned())
+            }
+            None => variable("ROSTER_TOKEN").filter(|value| !value.is_empty()),
+        };
+        Ok(Self {
+            addr: global
+                .addr
+                .clone()
+                .or_else(|| from_dev("ROSTER_GRPC_ADDR"))
+                .unwrap_or_else(|| DEFAULT_ADDR.to_owned()),
+            // A token that was given may be of another site than the development stack's.
+            site: global.site.clone().or_else(|| match given {
+                Some(_) => None,
+                None => from_dev("ROSTER_SITE_DOMAIN"),
+            }),
+            tokens: Tokens {
+                given,
+                bootstrap: find("ROSTER_BOOTSTRAP_TOKEN"),
+                service: find("ROSTER_SERVICE_TOKEN"),
+            },
+            output: global.output,
+        })
+    }
+
+    /// The site that was named, if any.
+    pub(crate) fn site(&self) -> Option<SiteRef> {
+        let domain = self.site.clone()?;
+        Some(SiteRef {
+            r#ref: Some(site_ref::Ref::Domain(domain)),
+        })
+    }
+
+    /// A channel to identity; it connects with the first call.
+    pub(crate) fn channel(&self) -> Result<Channel, Failure> {
+        let url = match self.addr.contains("://") {
+            true => self.addr.clone(),
+            false => format!("http://{}", self.addr),
+        };
+        let endpoint = Endpoint::from_shared(url)
+            .map_err(|_| Failure::new(format!("{:?} is no address: host:port", self.addr)))?;
+        Ok(endpoint
+            .connect_timeout(Duration::from_secs(5))
+            .connect_lazy())
+    }
+
+    /// A request with the token for this purpose.
+    pub(crate) fn request<T>(&self, purpose: Purpose, message: T) -> Result<Request<T>, Failure> {
+        let Tokens {
+            given,
+            bootstrap,
+            service,
+        } = &self.tokens;
+        let token = match purpose {
+            Purpose::Administer => given.as_ref().or(bootstrap.as_ref()).or(service.as_ref()),
+            Purpose::Read => given.as_ref().or(service.as_ref()),
+        };
+        let Some(token) = token else {
+            return Err(Failure::new(
+                "no token: set ROSTER_TOKEN or name a file that holds one with --token-file",
+            ));
+        };
+        let mut request = Request::new(message);
+        let value = format!("Bearer {token}")
+            .parse()
+            .map_err(|_| Failure::new("the token has characters that a token can't have"))?;
+        request.metadata_mut().insert("authorization", value);
+        request.set_timeout(DEADLINE);
+        Ok(request)
+    }
+
+    /// Where identity is.
+    pub(crate) fn addr(&self) -> &str {
+        &self.addr
+    }
+}
+
+fn read_dev_env(path: &Path) -> Result<BTreeMap<String, String>, Failure> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(text
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()),
+        // Not there, or somebody else's: then it does not count.
+        Err(_) => Ok(BTreeMap::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn global() -> Global {
+        Global {
+            addr: None,
+            token_file: None,
+            site: None,
+            output: Output::Table,
+        }
+    }
+
+    fn dev_env() -> BTreeMap<String, String> {
+        [
+            ("ROSTER_GRPC_ADDR", "127.0.0.1:9481"),
+            ("ROSTER_SITE_DOMAIN", "acme"),
+            ("ROSTER_BOOTSTRAP_TOKEN", "boot"),
+            ("ROSTER_SERVICE_TOKEN", "service"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
+    }
+
+    fn token(settings: &Settings, purpose: Purpose) -> Option<String> {
+        let request = settings.request(purpose, ()).ok()?;
+        Some(
+            request
+                .metadata()
+                .get("authorization")?
+                .to_str()
+                .ok()?
+                .to_owned(),
+        )
+    }
+
+    #[test]
+    fn in_a_checkout_everything_is_known() {
+        let settings = Settings::of(&global(), |_| None, &dev_env()).unwrap();
+        assert_eq!(settings.addr(), "127.0.0.1:9481");
+        assert_eq!(settings.site.as_deref(), Some("acme"));
+        assert_eq!(
+            token(&settings, Purpose::Administer).unwrap(),
+            "Bearer boot"
+        );
+        assert_eq!(token(&settings, Purpose::Read).unwrap(), "Bearer service");
+    }
+
+    #[test]
+    fn tokens_of_a_development_stack_go_nowhere_else() {
+        let elsewhere = Global {
+            addr: Some("identity.prod:8481".to_owned()),
+            ..global()
+        };
+        let settings = Settings::of(&elsewhere, |_| None, &dev_env()).unwrap();
+        assert_eq!(token(&settings, Purpose::Administer), None);
+        assert_eq!(settings.site, None);
+    }
+
+    #[test]
+    fn a_token_that_was_given_comes_first() {
+        let variable = |name: &str| (name == "ROSTER_TOKEN").then(|| "mine".to_owned());
+        let settings = Settings::of(&global(), variable, &dev_env()).unwrap();
+        assert_eq!(
+            token(&settings, Purpose::Administer).unwrap(),
+            "Bearer mine"
+        );
+        assert_eq!(settings.site, None);
+
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        fs::write(&file, "from-a-file\n").unwrap();
+        let with_file = Global {
+            token_file: Some(file),
+            ..global()
+        };
+        let settings = Settings::of(&with_file, variable, &dev_env()).unwrap();
+        assert_eq!(
+            token(&settings, Purpose::Read).unwrap(),
+            "Bearer from-a-file"
+        );
+    }
+
+    #[test]
+    fn without_any_token_it_says_what_to_do() {
+        let settings = Settings::of(&global(), |_| None, &BTreeMap::new()).unwrap();
+        assert_eq!(settings.addr(), DEFAULT_ADDR);
+        let failure = settings.request(Purpose::Read, ()).unwrap_err();
+        assert!(failure.to_string().contains("ROSTER_TOKEN"));
+    }
+}
