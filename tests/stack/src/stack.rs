@@ -200,10 +200,12 @@ fn start_database(
 
 /// Tells how to begin anew where the private cluster may be broken. Nothing is ever deleted unasked.
 fn with_advice(error: anyhow::Error, folder: &std::path::Path) -> anyhow::Error {
+    let error = format!("{error:#}");
     anyhow::anyhow!(
-        "{error:#}\n\
+        "{}\n\
          If the private database is broken, start afresh by removing it with all its data:\n    \
          rm -r {}",
+        error.trim_end(),
         folder.display()
     )
 }

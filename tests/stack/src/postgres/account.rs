@@ -3,7 +3,7 @@
 use std::{
     fs,
     os::unix::{
-        fs::{PermissionsExt, chown},
+        fs::{MetadataExt, PermissionsExt, chown},
         process::CommandExt,
     },
     path::Path,
@@ -47,6 +47,24 @@ impl Account {
         )
     }
 
+    /// The account that a cluster was made with: for root, whoever owns its data.
+    pub(super) fn owner_of(data: &Path) -> Result<Self> {
+        if !Uid::effective().is_root() {
+            return Ok(Self::Own);
+        }
+        let metadata = fs::metadata(data).with_context(|| data.display().to_string())?;
+        if metadata.uid() == 0 {
+            bail!(
+                "{} belongs to root, as whom PostgreSQL can't run",
+                data.display()
+            );
+        }
+        Ok(Self::Other {
+            uid: metadata.uid(),
+            gid: metadata.gid(),
+        })
+    }
+
     /// A command that runs as this account, in a folder that everyone can enter, and without settings
     /// of PostgreSQL's from the environment.
     pub(super) fn command(&self, program: &Path) -> Command {
@@ -79,7 +97,6 @@ impl Account {
             Self::Own => true,
             Self::Other { uid, gid } => folder.ancestors().all(|ancestor| {
                 fs::metadata(ancestor).is_ok_and(|metadata| {
-                    use std::os::unix::fs::MetadataExt;
                     let mode = metadata.permissions().mode();
                     (mode & 0o001 != 0)
                         || (metadata.uid() == *uid && mode & 0o100 != 0)

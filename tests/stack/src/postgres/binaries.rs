@@ -59,12 +59,14 @@ impl Binaries {
         if let Some(major) = cluster_major
             && !found.is_empty()
         {
+            found.dedup_by_key(|binaries| binaries.major);
             let others: Vec<_> = found
                 .iter()
                 .map(|binaries| binaries.major.to_string())
                 .collect();
             bail!(
-                "this cluster was made by PostgreSQL {major}, which is gone; found only {}",
+                "this cluster was made by PostgreSQL {major}, which is not installed any more; found \
+                 only {}",
                 others.join(", ")
             );
         }

@@ -124,13 +124,19 @@ pub struct Cluster {
 impl Cluster {
     /// Makes the cluster where there is none yet, and starts its server.
     pub fn start(options: ClusterOptions, guard: &Guard) -> Result<Self> {
-        let account = Account::choose()?;
         let data = options.folder.join("data");
-        let existing = match data.exists() {
-            true => Some(read_major(&data)?),
-            false => None,
+        let (account, binaries, exists) = match data.exists() {
+            true => {
+                let account = Account::owner_of(&data)?;
+                let binaries = Binaries::find(&account, Some(read_major(&data)?))?;
+                (account, binaries, true)
+            }
+            false => {
+                let binaries = Binaries::find(&Account::choose()?, None)?;
+                // Where a package was installed, it has brought its account along.
+                (Account::choose()?, binaries, false)
+            }
         };
-        let binaries = Binaries::find(&account, existing)?;
         // The server's account passes through, and nobody else looks in.
         let mode = if matches!(account, Account::Own) {
             0o700
@@ -142,7 +148,7 @@ impl Cluster {
         if options.temporary {
             guard.watch(folder_charge)?;
         }
-        if existing.is_none() {
+        if !exists {
             initdb(&account, &binaries, &options)?;
         }
         let password = fs::read_to_string(options.folder.join("password"))

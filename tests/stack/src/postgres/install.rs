@@ -146,6 +146,8 @@ fn take_back_what_debian_was_told(before: Option<Vec<u8>>) -> Result<()> {
     match before {
         Some(before) => fs::write(CREATE_CLUSTER, before),
         None if Path::new(CREATE_CLUSTER_DEFAULT).is_file() => {
+            // The package's own, which it put aside.
+            fs::remove_file(format!("{CREATE_CLUSTER}.ucf-dist")).ok();
             fs::copy(CREATE_CLUSTER_DEFAULT, CREATE_CLUSTER).map(drop)
         }
         None => fs::remove_file(CREATE_CLUSTER),
