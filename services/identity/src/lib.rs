@@ -1,1 +1,30 @@
-//! The identity service: owns members, roles, business entities, groups and grants.
+#![doc = include_str!("../README.md")]
+
+mod access;
+mod authn;
+mod authz;
+mod business_entities;
+mod caller;
+pub mod config;
+mod context;
+mod credentials;
+mod db;
+mod error;
+mod events;
+mod grants;
+mod groups;
+mod ids;
+mod limiter;
+mod members;
+mod metrics;
+mod names;
+mod receipt;
+mod roles;
+mod server;
+mod site_tx;
+mod sites;
+mod status;
+mod wire;
+
+pub use db::migrate;
+pub use server::serve;

@@ -1,2 +1,47 @@
-//! The identity process.
-fn main() {}
+//! The `identity` process.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use identity_runtime::telemetry;
+use identity_service::config::{Cli, Command};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let telemetry = match telemetry::init("identity", &cli.telemetry) {
+        Ok(telemetry) => telemetry,
+        Err(error) => {
+            eprintln!("identity: {error}");
+            return ExitCode::from(64);
+        }
+    };
+    let outcome = match cli.command {
+        Command::Serve(args) => identity_service::serve(*args)
+            .await
+            .map_err(|error| error.to_string()),
+        Command::Migrate(args) => migrate(args.database_url).await,
+    };
+    let code = match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error, "identity failed");
+            ExitCode::FAILURE
+        }
+    };
+    telemetry.shutdown();
+    code
+}
+
+async fn migrate(url: String) -> Result<(), String> {
+    let ran = tokio::task::spawn_blocking(move || identity_service::migrate(&url))
+        .await
+        .map_err(|error| error.to_string())??;
+    if ran.is_empty() {
+        tracing::info!("the database has the newest schema");
+    }
+    for migration in ran {
+        tracing::info!(migration, "migrated");
+    }
+    Ok(())
+}

@@ -1,0 +1,169 @@
+//! Access: what follows from all of an active member's grants together.
+
+pub(crate) mod rpc;
+mod store;
+
+use chrono::{DateTime, Utc};
+use identity_proto::v1 as pb;
+use uuid::Uuid;
+
+use crate::{
+    context::RequestContext,
+    error::Error,
+    ids::{BusinessEntityId, GrantId, GroupId, RoleId},
+    members::{self, Member, MemberName},
+    site_tx::Identity,
+    sites::UnassignedReach,
+};
+
+/// The id of what a grant gives.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum TargetId {
+    Role(RoleId),
+    BusinessEntity(BusinessEntityId),
+}
+
+impl TargetId {
+    pub(crate) const fn uuid(self) -> Uuid {
+        match self {
+            Self::Role(id) => id.uuid(),
+            Self::BusinessEntity(id) => id.uuid(),
+        }
+    }
+
+    /// The kind as events keep it.
+    pub(crate) const fn kind_name(self) -> &'static str {
+        match self {
+            Self::Role(_) => "role",
+            Self::BusinessEntity(_) => "business_entity",
+        }
+    }
+
+    pub(crate) const fn role(self) -> Option<Uuid> {
+        match self {
+            Self::Role(id) => Some(id.uuid()),
+            Self::BusinessEntity(_) => None,
+        }
+    }
+
+    pub(crate) const fn business_entity(self) -> Option<Uuid> {
+        match self {
+            Self::Role(_) => None,
+            Self::BusinessEntity(id) => Some(id.uuid()),
+        }
+    }
+}
+
+/// What a grant gives, with its present name.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Target {
+    pub(crate) id: TargetId,
+    pub(crate) name: String,
+}
+
+impl From<Target> for pb::AccessTarget {
+    fn from(target: Target) -> Self {
+        let named = pb::NamedRef {
+            id: target.id.uuid().to_string(),
+            name: target.name,
+        };
+        Self {
+            target: Some(match target.id {
+                TargetId::Role(_) => pb::access_target::Target::Role(named),
+                TargetId::BusinessEntity(_) => pb::access_target::Target::BusinessEntity(named),
+            }),
+        }
+    }
+}
+
+/// Where a grant comes from.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    Group {
+        id: GroupId,
+        display_name: String,
+    },
+    Direct {
+        id: GrantId,
+        actor: String,
+        reason: String,
+    },
+}
+
+/// One reason why a member has a role or a business entity.
+#[derive(Clone, Debug)]
+pub(crate) struct Grant {
+    pub(crate) target: Target,
+    pub(crate) source: Source,
+    pub(crate) since: DateTime<Utc>,
+    pub(crate) since_event: i64,
+}
+
+/// How far a member's roles reach on a site with this division.
+fn reach(member: &Member, division: Option<UnassignedReach>) -> pb::Reach {
+    match division {
+        _ if !member.active => pb::Reach::None,
+        None => pb::Reach::All,
+        Some(_) if member.is_owner || member.is_admin => pb::Reach::All,
+        Some(_) if !member.business_entities.is_empty() => pb::Reach::Listed,
+        Some(UnassignedReach::All) => pb::Reach::All,
+        Some(UnassignedReach::None) => pb::Reach::None,
+    }
+}
+
+/// A member's effective access, without the reasons.
+pub(crate) fn effective(member: &Member, division: Option<UnassignedReach>) -> pb::EffectiveAccess {
+    let named = |targets: &[Target]| -> Vec<pb::NamedRef> {
+        if !member.active {
+            return Vec::new();
+        }
+        targets
+            .iter()
+            .map(|target| pb::NamedRef {
+                id: target.id.uuid().to_string(),
+                name: target.name.clone(),
+            })
+            .collect()
+    };
+    pb::EffectiveAccess {
+        roles: named(&member.roles),
+        business_entities: named(&member.business_entities),
+        reach: reach(member, division).into(),
+    }
+}
+
+/// A member's access with every grant behind it.
+pub(crate) struct MemberAccess {
+    pub(crate) member: Member,
+    /// By kind and name of the target, then by source.
+    pub(crate) grants: Vec<Grant>,
+    pub(crate) permissions: Vec<String>,
+    pub(crate) division: Option<UnassignedReach>,
+    pub(crate) revision: i64,
+}
+
+/// What a member may do at this moment.
+pub(crate) async fn of_member(
+    identity: &Identity,
+    context: RequestContext,
+    input: Result<MemberName, Error>,
+) -> Result<MemberAccess, Error> {
+    identity
+        .read(context, input, |tx, name| {
+            let member = members::require(tx, name)?;
+            let grants = store::grants_of(tx, member.id)?;
+            let permissions = if member.active {
+                store::permissions(tx, &member.roles)?
+            } else {
+                Vec::new()
+            };
+            Ok(MemberAccess {
+                member,
+                grants,
+                permissions,
+                division: tx.site.division,
+                revision: tx.site.revision,
+            })
+        })
+        .await
+}

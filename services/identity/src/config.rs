@@ -1,0 +1,113 @@
+//! The settings of the process: environment and flags, `--help` tells them all.
+
+use std::{net::SocketAddr, num::NonZeroU32};
+
+use clap::{Args, Parser, Subcommand};
+use identity_runtime::telemetry::TelemetryArgs;
+
+use crate::authn::BOOTSTRAP_LENGTH;
+
+/// Roster's identity service: owns members, roles, business entities, groups and grants in PostgreSQL
+/// and answers over gRPC who may do what.
+#[derive(Debug, Parser)]
+#[command(name = "identity", version)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Logs and traces.
+    #[command(flatten)]
+    pub telemetry: TelemetryArgs,
+}
+
+/// What the process does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the gRPC API.
+    Serve(Box<ServeArgs>),
+    /// Bring the database to the newest schema. Safe beside serving processes of the release before.
+    Migrate(DatabaseArgs),
+}
+
+/// Where the database is.
+#[derive(Args, Clone)]
+pub struct DatabaseArgs {
+    /// PostgreSQL 15 or later: postgres://user:password@host:port/database
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    pub database_url: String,
+}
+
+impl std::fmt::Debug for DatabaseArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DatabaseArgs(..)")
+    }
+}
+
+/// The settings of a serving process.
+#[derive(Args, Clone)]
+pub struct ServeArgs {
+    /// The database.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    /// Where the gRPC API listens.
+    #[arg(
+        long,
+        env = "ROSTER_IDENTITY_LISTEN",
+        default_value = "127.0.0.1:8481",
+        value_name = "ADDR"
+    )]
+    pub listen: SocketAddr,
+    /// Where /livez, /readyz and /metrics listen, over HTTP.
+    #[arg(
+        long,
+        env = "ROSTER_IDENTITY_ADMIN_LISTEN",
+        default_value = "127.0.0.1:8491",
+        value_name = "ADDR"
+    )]
+    pub admin_listen: SocketAddr,
+    /// A token that may only make sites and administer credentials: 32 to 256 visible characters.
+    /// Unset, it does not exist.
+    #[arg(long, env = "ROSTER_BOOTSTRAP_TOKEN", hide_env_values = true, value_parser = bootstrap_token, value_name = "TOKEN")]
+    pub bootstrap_token: Option<String>,
+    /// The most connections to the database, 1 to 1000. As many transactions run at once.
+    #[arg(long, env = "ROSTER_DB_POOL", default_value = "10", value_parser = clap::value_parser!(u32).range(1..=1000), value_name = "N")]
+    pub db_pool: u32,
+    /// How many requests a second a credential may make of this process; twice as many at once.
+    #[arg(
+        long,
+        env = "ROSTER_RATE_LIMIT",
+        default_value = "1000",
+        value_name = "N"
+    )]
+    pub rate_limit: NonZeroU32,
+    /// How long to answer "not ready" before refusing new calls when told to stop, in milliseconds.
+    #[arg(
+        long,
+        env = "ROSTER_DRAIN_DELAY_MS",
+        default_value = "0",
+        value_name = "MS"
+    )]
+    pub drain_delay_ms: u64,
+}
+
+impl std::fmt::Debug for ServeArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServeArgs")
+            .field("listen", &self.listen)
+            .field("admin_listen", &self.admin_listen)
+            .field("db_pool", &self.db_pool)
+            .finish_non_exhaustive()
+    }
+}
+
+fn bootstrap_token(text: &str) -> Result<String, String> {
+    if BOOTSTRAP_LENGTH.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(text.to_owned());
+    }
+    // The text itself is a secret and stays out of the message.
+    Err(format!(
+        "must be {} to {} visible ASCII characters",
+        BOOTSTRAP_LENGTH.start(),
+        BOOTSTRAP_LENGTH.end()
+    ))
+}

@@ -1,0 +1,144 @@
+//! What a call brings along: who says it is calling, for which site, until when, in which trace.
+
+use std::time::{Duration, Instant};
+
+use identity_proto::v1 as pb;
+use identity_runtime::telemetry::current_trace_id;
+use tonic::Request;
+
+use crate::{
+    authn::{Presented, Tokens},
+    authz::Method,
+    error::{Error, Kind, TokenFault},
+    ids::SiteId,
+    names,
+};
+
+/// The deadline of a call that brings none.
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
+/// The longest deadline that is honoured; a longer one is cut to this.
+const LONGEST_DEADLINE: Duration = Duration::from_secs(120);
+
+/// The site that a request names.
+#[derive(Clone, Debug)]
+pub(crate) enum SiteName {
+    /// By its id; none where what was sent is no id, and so nobody's.
+    Id(Option<SiteId>),
+    /// By the key of its domain.
+    Domain(String),
+}
+
+/// What a call brings along.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestContext {
+    pub(crate) method: Method,
+    pub(crate) presented: Result<Presented, TokenFault>,
+    pub(crate) site: Option<SiteName>,
+    pub(crate) trace_id: String,
+    pub(crate) deadline: Instant,
+    /// Whether the write is to run and then to be undone.
+    pub(crate) validate_only: bool,
+}
+
+impl RequestContext {
+    /// Reads the metadata of `request`. Nothing is refused here, so that nothing is refused before
+    /// the token was looked at.
+    pub(crate) fn new<T>(tokens: &Tokens, method: Method, request: &Request<T>) -> Self {
+        let metadata = request.metadata();
+        let authorization = metadata
+            .get("authorization")
+            .and_then(|value| value.to_str().ok());
+        let presented = match metadata.get_all("authorization").iter().count() {
+            0 | 1 => tokens.read(authorization),
+            _ => Err(TokenFault::Missing),
+        };
+        let timeout = metadata
+            .get("grpc-timeout")
+            .and_then(|value| value.to_str().ok())
+            .and_then(parse_timeout)
+            .map_or(DEFAULT_DEADLINE, |timeout| timeout.min(LONGEST_DEADLINE));
+        Self {
+            method,
+            presented,
+            site: None,
+            trace_id: current_trace_id(),
+            deadline: Instant::now() + timeout,
+            validate_only: false,
+        }
+    }
+
+    /// With the site that the request names.
+    pub(crate) fn for_site(mut self, site: Option<&pb::SiteRef>) -> Self {
+        self.site = site
+            .and_then(|site| site.r#ref.as_ref())
+            .map(|site| match site {
+                pb::site_ref::Ref::Id(id) => SiteName::Id(SiteId::parse(id)),
+                pb::site_ref::Ref::Domain(domain) => SiteName::Domain(names::key(domain)),
+            });
+        self
+    }
+
+    /// As a dry run, where `validate_only` says so.
+    pub(crate) fn dry(mut self, validate_only: bool) -> Self {
+        self.validate_only = validate_only;
+        self
+    }
+
+    /// Whether the request names this site, or none.
+    pub(crate) fn names(&self, id: SiteId, domain_key: &str) -> Result<(), Error> {
+        let same = match &self.site {
+            None => true,
+            Some(SiteName::Id(named)) => *named == Some(id),
+            Some(SiteName::Domain(named)) => named == domain_key,
+        };
+        if same {
+            Ok(())
+        } else {
+            Err(Error::NotFound(Kind::Site))
+        }
+    }
+
+    /// How much time is left.
+    pub(crate) fn remaining(&self) -> Result<Duration, Error> {
+        match self.deadline.checked_duration_since(Instant::now()) {
+            Some(left) if left >= Duration::from_millis(1) => Ok(left),
+            _ => Err(Error::DeadlineExceeded),
+        }
+    }
+}
+
+/// gRPC's `grpc-timeout`: up to eight digits and a unit.
+fn parse_timeout(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 {
+        return None;
+    }
+    let count: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(count * 3600),
+        "M" => Duration::from_secs(count * 60),
+        "S" => Duration::from_secs(count),
+        "m" => Duration::from_millis(count),
+        "u" => Duration::from_micros(count),
+        "n" => Duration::from_nanos(count),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_read_as_the_grpc_protocol_writes_them() {
+        assert_eq!(parse_timeout("5S"), Some(Duration::from_secs(5)));
+        assert_eq!(parse_timeout("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(
+            parse_timeout("99999999u"),
+            Some(Duration::from_micros(99_999_999))
+        );
+        for bad in ["", "S", "5", "5X", "123456789S", "-1S", "é"] {
+            assert_eq!(parse_timeout(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Credentials: issuing, listing and revoking them, and signing in with one.
+
+mod last_use;
+pub(crate) mod rpc;
+mod store;
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+pub(crate) use self::{
+    last_use::LastUse,
+    store::{sign_in_to_all, sign_in_to_site},
+};
+use crate::{
+    authn::{self, Presented},
+    authz::Scope,
+    caller::Caller,
+    context::RequestContext,
+    error::{Error, Kind},
+    events::NewEvent,
+    ids::{CredentialId, SiteId},
+    receipt::{Effect, Receipt},
+    site_tx::Identity,
+    sites::Site,
+};
+
+/// A credential, without its secret.
+#[derive(Clone, Debug)]
+pub(crate) struct Credential {
+    pub(crate) id: CredentialId,
+    /// None: it speaks for all sites.
+    pub(crate) site: Option<SiteId>,
+    pub(crate) label: String,
+    pub(crate) scopes: Vec<Scope>,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) expires_at: Option<DateTime<Utc>>,
+    pub(crate) revoked_at: Option<DateTime<Utc>>,
+    pub(crate) last_used_at: Option<DateTime<Utc>>,
+}
+
+/// A credential to issue.
+#[derive(Clone, Debug)]
+pub(crate) struct NewCredential {
+    pub(crate) label: String,
+    pub(crate) scopes: Vec<Scope>,
+    pub(crate) expires_at: Option<DateTime<Utc>>,
+}
+
+/// Issues a credential of one site; the text is its token.
+pub(crate) async fn issue(
+    identity: &Identity,
+    context: RequestContext,
+    input: Result<NewCredential, Error>,
+) -> Result<((Credential, String), Receipt), Error> {
+    identity
+        .write(context, input, |tx, new| {
+            check(&tx.caller, new, tx.now)?;
+            let token = authn::issue(Some(tx.site.id))?;
+            let credential = Credential {
+                id: CredentialId::new(),
+                site: Some(tx.site.id),
+                label: new.label.clone(),
+                scopes: new.scopes.clone(),
+                created_at: tx.now,
+                expires_at: new.expires_at,
+                revoked_at: None,
+                last_used_at: None,
+            };
+            store::insert(tx, &credential, &token.hash)?;
+            tx.record(NewEvent {
+                kind: "credential.issued",
+                subject: credential.id.uuid(),
+                before: json!({}),
+                after: json!({
+                    "label": credential.label,
+                    "scopes": scope_names(&credential.scopes),
+                    "expires_at": credential.expires_at,
+                }),
+                effect: &Effect::default(),
+            })?;
+            // A dry run has no token to show: it would look like one that works.
+            let text = if tx.context.validate_only {
+                String::new()
+            } else {
+                token.text
+            };
+            Ok(((credential, text), Effect::default()))
+        })
+        .await
+}
+
+/// Issues a credential of all sites; the text is its token.
+pub(crate) async fn issue_for_all(
+    identity: &Identity,
+    context: RequestContext,
+    input: Result<NewCredential, Error>,
+) -> Result<(Credential, String), Error> {
+    identity
+        .anywhere(context, false, input, |tx, caller, new| {
+            for_all(caller)?;
+            check(caller, new, Utc::now())?;
+            let token = authn::issue(None)?;
+            let credential = Credential {
+                id: CredentialId::new(),
+                site: None,
+                label: new.label.clone(),
+                scopes: new.scopes.clone(),
+                created_at: Utc::now(),
+                expires_at: new.expires_at,
+                revoked_at: None,
+                last_used_at: None,
+            };
+            store::insert_for_all(tx, &credential, &token.hash)?;
+            let text = if tx.context.validate_only {
+                String::new()
+            } else {
+                token.text
+            };
+            Ok((credential, text))
+        })
+        .await
+}
+
+/// A caller with a credential of one site has no say over those of all sites.
+fn for_all(caller: &Caller) -> Result<(), Error> {
+    match caller.credential() {
+        Some(credential) if credential.site.is_some() => Err(Error::ScopeMissing {
+            needed: "administer, for all sites".to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Nobody gives away what they do not hold, and nothing is issued that has expired already.
+fn check(caller: &Caller, new: &NewCredential, now: DateTime<Utc>) -> Result<(), Error> {
+    if let Some(credential) = caller.credential() {
+        for scope in &new.scopes {
+            // An administrator hands the identity provider its token without being one.
+            if *scope != Scope::Provision && !credential.scopes.contains(scope) {
+                return Err(Error::ScopeMissing {
+                    needed: scope.to_string(),
+                });
+            }
+        }
+    }
+    if new.expires_at.is_some_and(|expires_at| expires_at <= now) {
+        return Err(Error::invalid("expire_time", "must be in the future"));
+    }
+    Ok(())
+}
+
+fn scope_names(scopes: &[Scope]) -> Vec<&'static str> {
+    scopes.iter().map(|scope| scope.as_str()).collect()
+}
+
+/// The credentials of a site, newest first.
+pub(crate) async fn list(
+    identity: &Identity,
+    context: RequestContext,
+) -> Result<Vec<Credential>, Error> {
+    identity
+        .read(context, Ok(()), |tx, ()| store::list(tx))
+        .await
+}
+
+/// The credentials of all sites, newest first.
+pub(crate) async fn list_for_all(
+    identity: &Identity,
+    context: RequestContext,
+) -> Result<Vec<Credential>, Error> {
+    identity
+        .anywhere(context, true, Ok(()), |tx, caller, ()| {
+            for_all(caller)?;
+            store::list_for_all(tx)
+        })
+        .await
+}
+
+/// Revokes a credential of a site. One that is revoked already stays as it is.
+pub(crate) async fn revoke(
+    identity: &Identity,
+    context: RequestContext,
+    input: Result<CredentialId, Error>,
+) -> Result<(Credential, Receipt), Error> {
+    identity
+        .write(context, input, |tx, id| {
+            let mut credential = store::get(tx, *id)?.ok_or(Error::NotFound(Kind::Credential))?;
+            if credential.revoked_at.is_none() {
+                store::revoke(tx, *id)?;
+                tx.record(NewEvent {
+                    kind: "credential.revoked",
+                    subject: id.uuid(),
+                    before: json!({ "label": credential.label }),
+                    after: json!({ "revoked_at": tx.now }),
+                    effect: &Effect::default(),
+                })?;
+                credential.revoked_at = Some(tx.now);
+            }
+            Ok((credential, Effect::default()))
+        })
+        .await
+}
+
+/// Revokes a credential of all sites.
+pub(crate) async fn revoke_for_all(
+    identity: &Identity,
+    context: RequestContext,
+    input: Result<CredentialId, Error>,
+) -> Result<Credential, Error> {
+    identity
+        .anywhere(context, false, input, |tx, caller, id| {
+            for_all(caller)?;
+            store::revoke_for_all(tx, *id)?.ok_or(Error::NotFound(Kind::Credential))
+        })
+        .await
+}
+
+/// Who is calling, and the names that a message to people may need.
+#[derive(Clone, Debug)]
+pub(crate) struct CallerInfo {
+    pub(crate) credential: Option<Credential>,
+    pub(crate) site: Option<Site>,
+    pub(crate) role_names: Vec<String>,
+    pub(crate) business_entity_names: Vec<String>,
+}
+
+/// Tells who is calling.
+pub(crate) async fn caller(
+    identity: &Identity,
+    context: RequestContext,
+) -> Result<CallerInfo, Error> {
+    let has_site = matches!(context.presented, Ok(Presented::Site(..))) || context.site.is_some();
+    if !has_site {
+        return identity
+            .anywhere(context, true, Ok(()), |_, caller, ()| {
+                Ok(CallerInfo {
+                    credential: caller.credential().cloned(),
+                    site: None,
+                    role_names: Vec::new(),
+                    business_entity_names: Vec::new(),
+                })
+            })
+            .await;
+    }
+    identity
+        .read(context, Ok(()), |tx, ()| {
+            let (role_names, business_entity_names) = crate::groups::target_names(tx, 50)?;
+            Ok(CallerInfo {
+                credential: tx.caller.credential().cloned(),
+                site: Some(tx.site.clone()),
+                role_names,
+                business_entity_names,
+            })
+        })
+        .await
+}

@@ -1,0 +1,243 @@
+//! How credentials are kept.
+
+use chrono::{DateTime, Utc};
+use diesel::{
+    QueryableByName,
+    sql_types::{Array, Binary, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+};
+use uuid::Uuid;
+
+use super::{Credential, scope_names};
+use crate::{
+    authn::TokenHash,
+    authz::Scope,
+    db::{Tx, sql},
+    error::{Error, TokenFault},
+    ids::{CredentialId, SiteId},
+    site_tx::SiteTx,
+    sites::{Site, store as site_store},
+};
+
+const COLUMNS: &str = "c.credential_id, c.label, c.scopes, c.created_at, c.expires_at, c.revoked_at, \
+                       c.last_used_at";
+/// The most credentials that a list shows.
+const LIST_MAX: i32 = 1000;
+
+#[derive(QueryableByName)]
+struct CredentialRow {
+    #[diesel(sql_type = SqlUuid)]
+    credential_id: Uuid,
+    #[diesel(sql_type = Text)]
+    label: String,
+    #[diesel(sql_type = Array<Text>)]
+    scopes: Vec<String>,
+    #[diesel(sql_type = Timestamptz)]
+    created_at: DateTime<Utc>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    expires_at: Option<DateTime<Utc>>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    revoked_at: Option<DateTime<Utc>>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    last_used_at: Option<DateTime<Utc>>,
+}
+
+impl CredentialRow {
+    fn into_credential(self, site: Option<SiteId>) -> Credential {
+        Credential {
+            id: CredentialId::from(self.credential_id),
+            site,
+            label: self.label,
+            // A scope of a later release is one that this one can't grant.
+            scopes: self
+                .scopes
+                .iter()
+                .filter_map(|scope| Scope::parse(scope))
+                .collect(),
+            created_at: self.created_at,
+            expires_at: self.expires_at,
+            revoked_at: self.revoked_at,
+            last_used_at: self.last_used_at,
+        }
+    }
+}
+
+#[derive(QueryableByName)]
+struct SignInRow {
+    #[diesel(embed)]
+    credential: CredentialRow,
+    #[diesel(embed)]
+    site: site_store::SiteRow,
+}
+
+/// Signs in with a site's own token: the credential, the site, and the moment by the site's clock, in
+/// one statement that also takes the site's lock for a write. A token that does not work takes no lock.
+pub(crate) fn sign_in_to_site(
+    tx: &mut Tx<'_>,
+    site: SiteId,
+    hash: TokenHash,
+    lock: bool,
+) -> Result<(Credential, Site, DateTime<Utc>), Error> {
+    let statement = sql(
+        "sign in",
+        format!(
+            "SELECT {COLUMNS}, {} FROM credentials c \
+             JOIN sites s USING (site_id) JOIN site_clocks k USING (site_id) \
+             WHERE c.site_id = ? AND c.secret_hash = ? AND c.revoked_at IS NULL \
+               AND (c.expires_at IS NULL OR c.expires_at > clock_timestamp()){}",
+            site_store::SITE_COLUMNS,
+            site_store::lock_clause(lock),
+        ),
+    )
+    .bind::<SqlUuid, _>(site.uuid())
+    .bind::<Binary, _>(hash.as_bytes().to_vec());
+    let Some(row) = tx.first::<SignInRow>(statement)? else {
+        let statement = sql(
+            "find the fault of a token",
+            format!(
+                "SELECT {COLUMNS} FROM credentials c WHERE c.site_id = ? AND c.secret_hash = ?"
+            ),
+        )
+        .bind::<SqlUuid, _>(site.uuid())
+        .bind::<Binary, _>(hash.as_bytes().to_vec());
+        return Err(fault(tx.first(statement)?));
+    };
+    let (site, now) = row.site.into_site()?;
+    Ok((row.credential.into_credential(Some(site.id)), site, now))
+}
+
+/// Signs in with a token of all sites.
+pub(crate) fn sign_in_to_all(tx: &mut Tx<'_>, hash: TokenHash) -> Result<Credential, Error> {
+    let statement = sql(
+        "sign in",
+        format!("SELECT {COLUMNS} FROM all_site_credentials c WHERE c.secret_hash = ?"),
+    )
+    .bind::<Binary, _>(hash.as_bytes().to_vec());
+    match tx.first::<CredentialRow>(statement)? {
+        Some(row)
+            if row.revoked_at.is_none() && row.expires_at.is_none_or(|at| at > Utc::now()) =>
+        {
+            Ok(row.into_credential(None))
+        }
+        row => Err(fault(row)),
+    }
+}
+
+fn fault(row: Option<CredentialRow>) -> Error {
+    Error::Unauthenticated(match row {
+        None => TokenFault::Unknown,
+        Some(row) if row.revoked_at.is_some() => TokenFault::Revoked,
+        Some(_) => TokenFault::Expired,
+    })
+}
+
+pub(super) fn insert(
+    tx: &mut SiteTx<'_, '_>,
+    credential: &Credential,
+    hash: &TokenHash,
+) -> Result<(), Error> {
+    let statement = sql(
+        "insert credential",
+        "INSERT INTO credentials (site_id, credential_id, secret_hash, label, scopes, created_at, expires_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind::<SqlUuid, _>(tx.site_id())
+    .bind::<SqlUuid, _>(credential.id.uuid())
+    .bind::<Binary, _>(hash.as_bytes().to_vec())
+    .bind::<Text, _>(credential.label.clone())
+    .bind::<Array<Text>, _>(scope_names(&credential.scopes))
+    .bind::<Timestamptz, _>(credential.created_at)
+    .bind::<Nullable<Timestamptz>, _>(credential.expires_at);
+    tx.execute(statement).map(drop)
+}
+
+pub(super) fn insert_for_all(
+    tx: &mut Tx<'_>,
+    credential: &Credential,
+    hash: &TokenHash,
+) -> Result<(), Error> {
+    let statement = sql(
+        "insert credential",
+        "INSERT INTO all_site_credentials \
+             (credential_id, secret_hash, label, scopes, created_at, expires_at) \
+         VALUES (?, ?, ?, ?, ?, ?)",
+    )
+    .bind::<SqlUuid, _>(credential.id.uuid())
+    .bind::<Binary, _>(hash.as_bytes().to_vec())
+    .bind::<Text, _>(credential.label.clone())
+    .bind::<Array<Text>, _>(scope_names(&credential.scopes))
+    .bind::<Timestamptz, _>(credential.created_at)
+    .bind::<Nullable<Timestamptz>, _>(credential.expires_at);
+    tx.execute(statement).map(drop)
+}
+
+pub(super) fn list(tx: &mut SiteTx<'_, '_>) -> Result<Vec<Credential>, Error> {
+    let statement = sql(
+        "list credentials",
+        format!(
+            "SELECT {COLUMNS} FROM credentials c WHERE c.site_id = ? \
+             ORDER BY c.credential_id DESC LIMIT {LIST_MAX}"
+        ),
+    )
+    .bind::<SqlUuid, _>(tx.site_id());
+    let site = Some(tx.site.id);
+    let rows: Vec<CredentialRow> = tx.load(statement)?;
+    Ok(rows
+        .into_iter()
+        .map(|row| row.into_credential(site))
+        .collect())
+}
+
+pub(super) fn list_for_all(tx: &mut Tx<'_>) -> Result<Vec<Credential>, Error> {
+    let rows: Vec<CredentialRow> = tx.load(sql(
+        "list credentials",
+        format!(
+            "SELECT {COLUMNS} FROM all_site_credentials c ORDER BY c.credential_id DESC LIMIT {LIST_MAX}"
+        ),
+    ))?;
+    Ok(rows
+        .into_iter()
+        .map(|row| row.into_credential(None))
+        .collect())
+}
+
+pub(super) fn get(tx: &mut SiteTx<'_, '_>, id: CredentialId) -> Result<Option<Credential>, Error> {
+    let statement = sql(
+        "get credential",
+        format!("SELECT {COLUMNS} FROM credentials c WHERE c.site_id = ? AND c.credential_id = ?"),
+    )
+    .bind::<SqlUuid, _>(tx.site_id())
+    .bind::<SqlUuid, _>(id.uuid());
+    let site = Some(tx.site.id);
+    Ok(tx
+        .first::<CredentialRow>(statement)?
+        .map(|row| row.into_credential(site)))
+}
+
+pub(super) fn revoke(tx: &mut SiteTx<'_, '_>, id: CredentialId) -> Result<(), Error> {
+    let statement = sql(
+        "revoke credential",
+        "UPDATE credentials SET revoked_at = ? WHERE site_id = ? AND credential_id = ?",
+    )
+    .bind::<Timestamptz, _>(tx.now)
+    .bind::<SqlUuid, _>(tx.site_id())
+    .bind::<SqlUuid, _>(id.uuid());
+    tx.execute(statement).map(drop)
+}
+
+/// Revokes a credential of all sites and answers with it; none where there is no such one.
+pub(super) fn revoke_for_all(
+    tx: &mut Tx<'_>,
+    id: CredentialId,
+) -> Result<Option<Credential>, Error> {
+    let statement = sql(
+        "revoke credential",
+        format!(
+            "UPDATE all_site_credentials c SET revoked_at = coalesce(revoked_at, clock_timestamp()) \
+             WHERE c.credential_id = ? RETURNING {COLUMNS}"
+        ),
+    )
+    .bind::<SqlUuid, _>(id.uuid());
+    Ok(tx
+        .first::<CredentialRow>(statement)?
+        .map(|row| row.into_credential(None)))
+}

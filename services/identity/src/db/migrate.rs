@@ -1,0 +1,58 @@
+//! The migrations, embedded into the binary.
+
+use diesel::{Connection, PgConnection, connection::SimpleConnection};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+
+use super::pool::{Manager, explain};
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations");
+
+/// Any number; the same in every copy, so that two migrating at once wait for each other.
+const LOCK: i64 = 0x0052_6f73_7465_72;
+
+/// Brings the database at `url` to the newest schema and answers with the names of the migrations it
+/// ran. Safe to run at any time, also twice at once and beside a serving process.
+///
+/// # Errors
+/// A sentence that says what is wrong: no connection, a server older than PostgreSQL 15, or a
+/// migration that failed (which is then undone whole).
+pub fn migrate(url: &str) -> Result<Vec<String>, String> {
+    let mut connection = Manager::new(url)
+        .establish()
+        .map_err(|error| format!("can't connect to the database: {}", explain(&error)))?;
+    check_version(&mut connection)?;
+    connection
+        .batch_execute(&format!("SELECT pg_advisory_lock({LOCK})"))
+        .map_err(|error| format!("can't take the migration lock: {error}"))?;
+    let done = connection
+        .run_pending_migrations(MIGRATIONS)
+        .map(|versions| versions.iter().map(ToString::to_string).collect())
+        .map_err(|error| format!("a migration failed: {error}"));
+    // The lock goes with the connection in any case.
+    drop(connection);
+    done
+}
+
+/// Whether the schema is as new as this binary.
+pub(super) fn is_current(connection: &mut PgConnection) -> bool {
+    connection
+        .has_pending_migration(MIGRATIONS)
+        .is_ok_and(|pending| !pending)
+}
+
+fn check_version(connection: &mut PgConnection) -> Result<(), String> {
+    use diesel::{RunQueryDsl as _, select};
+    diesel::define_sql_function! { fn current_setting(name: diesel::sql_types::Text) -> diesel::sql_types::Text }
+    let version: String = connection
+        .transaction(|connection| {
+            select(current_setting("server_version_num")).get_result(connection)
+        })
+        .map_err(|error| format!("can't read the server's version: {error}"))?;
+    match version.parse::<u32>() {
+        Ok(number) if number < 150_000 => Err(format!(
+            "the database is PostgreSQL {}, and Roster needs 15 or later",
+            number / 10_000
+        )),
+        _ => Ok(()),
+    }
+}

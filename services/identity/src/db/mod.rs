@@ -1,0 +1,241 @@
+//! The database: the only place that blocks a thread, begins a transaction or knows a connection.
+//!
+//! A call waits for a permit (as many as there are connections) without holding a thread, then does its
+//! whole transaction on a blocking thread. The permit goes with the work: a caller that leaves frees it
+//! only when the thread is done, so the threads never outnumber the connections.
+
+mod error;
+mod migrate;
+mod pool;
+mod sql;
+mod tx;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use diesel::connection::SimpleConnection;
+use rand::RngExt;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::spawn_blocking,
+    time::timeout_at,
+};
+use tracing::{Span, field};
+
+pub use self::migrate::migrate;
+use self::pool::{Manager, PooledPg};
+pub(crate) use self::{
+    pool::explain,
+    sql::{Sql, sql},
+    tx::Tx,
+};
+use crate::{context::RequestContext, error::Error, metrics::IdentityMetrics};
+
+/// How long a call waits for its turn, and then for a connection, before it is told to come back.
+const WAIT: Duration = Duration::from_secs(3);
+/// How often a transaction that lost a race is run again.
+const RETRIES: u32 = 3;
+/// How much later than its deadline a call may be answered, so that the database's own answer about a
+/// statement that ran out of time comes first.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// What becomes of a transaction that succeeded.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Finish {
+    /// It changed something that is to stay.
+    Commit,
+    /// It changed nothing, or nothing that is to stay.
+    Rollback,
+}
+
+/// The database. Clones share the connections.
+#[derive(Clone)]
+pub(crate) struct Db {
+    pool: r2d2::Pool<Manager>,
+    permits: Arc<Semaphore>,
+    size: u32,
+    metrics: IdentityMetrics,
+}
+
+impl Db {
+    /// A database of at most `size` connections. Does not connect yet.
+    pub(crate) fn new(url: &str, size: u32, metrics: IdentityMetrics) -> Self {
+        Self {
+            pool: pool::build(url, size, WAIT),
+            permits: Arc::new(Semaphore::new(size as usize)),
+            size,
+            metrics,
+        }
+    }
+
+    /// Runs one transaction for `context` and answers with what `work` gave. `work` may run again
+    /// where it lost a race, so it must have no effect but on the transaction.
+    pub(crate) async fn transact<T, F>(
+        &self,
+        context: RequestContext,
+        read_only: bool,
+        work: F,
+    ) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: Fn(&mut Tx<'_>) -> Result<(T, Finish), Error> + Send + 'static,
+    {
+        let deadline = context.deadline;
+        let permit = self.permit(deadline).await?;
+        let gone = CallerGone::default();
+        let left = gone.gone.clone();
+        let db = self.clone();
+        let span = tracing::info_span!(
+            "db.transaction",
+            otel.name = format!("{:?}", context.method),
+            db.system.name = "postgresql",
+            db.statements = field::Empty,
+            db.attempts = field::Empty,
+        );
+        let work = spawn_blocking(move || {
+            span.in_scope(|| db.attempts(permit, &left, &context, read_only, &work))
+        });
+        let outcome = timeout_at((deadline + GRACE).into(), work).await;
+        drop(gone);
+        match outcome {
+            Ok(Ok(result)) => result,
+            Ok(Err(panicked)) => Err(Error::Internal(Box::new(panicked))),
+            Err(_elapsed) => Err(Error::DeadlineExceeded),
+        }
+    }
+
+    async fn permit(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, Error> {
+        let begun = Instant::now();
+        let permit = timeout_at(
+            deadline.min(begun + WAIT).into(),
+            self.permits.clone().acquire_owned(),
+        )
+        .await;
+        self.metrics
+            .pool_wait
+            .observe(begun.elapsed().as_secs_f64());
+        match permit {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(closed)) => Err(Error::Internal(Box::new(closed))),
+            Err(_elapsed) if Instant::now() >= deadline => Err(Error::DeadlineExceeded),
+            Err(_elapsed) => Err(Error::Unavailable("all connections are busy".to_owned())),
+        }
+    }
+
+    fn attempts<T>(
+        &self,
+        _permit: OwnedSemaphorePermit,
+        caller_left: &AtomicBool,
+        context: &RequestContext,
+        read_only: bool,
+        work: &dyn Fn(&mut Tx<'_>) -> Result<(T, Finish), Error>,
+    ) -> Result<T, Error> {
+        let mut attempt = 0;
+        let mut stale = 0;
+        loop {
+            // Work whose caller has gone is not begun.
+            if caller_left.load(Ordering::Acquire) {
+                return Err(Error::DeadlineExceeded);
+            }
+            let mut connection = self.pool.get_timeout(WAIT.min(context.remaining()?))?;
+            match attempt_once(&mut connection, context, read_only, work) {
+                Attempt::Begun(Err(Error::Contended)) if attempt < RETRIES => {
+                    attempt += 1;
+                    self.metrics.retries.inc();
+                    Span::current().record("db.attempts", attempt + 1);
+                    drop(connection);
+                    let most = 10u64 << attempt;
+                    std::thread::sleep(Duration::from_millis(rand::rng().random_range(1..=most)));
+                }
+                Attempt::Begun(result) => return result,
+                // A connection that died in the pool (the server restarted): nothing was done yet, so
+                // another one may do it. Each may be stale, then a new one is made.
+                Attempt::NotBegun(Error::Unavailable(_)) if stale < self.size => stale += 1,
+                Attempt::NotBegun(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Whether the database answers and has the schema of this binary.
+    pub(crate) async fn ready(&self) -> Result<(), String> {
+        let pool = self.pool.clone();
+        let check = spawn_blocking(move || {
+            let mut connection = pool
+                .get_timeout(Duration::from_secs(2))
+                .map_err(|_| "no connection to the database".to_owned())?;
+            if connection.pg.batch_execute("SELECT 1").is_err() {
+                connection.broken = true;
+                return Err("the database does not answer".to_owned());
+            }
+            if migrate::is_current(&mut connection.pg) {
+                Ok(())
+            } else {
+                Err("the database lacks migrations: run `identity migrate`".to_owned())
+            }
+        });
+        match tokio::time::timeout(Duration::from_secs(3), check).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) | Err(_) => Err("the database does not answer".to_owned()),
+        }
+    }
+
+    /// Tries one connection outside the pool, to say at start what is wrong with the address.
+    pub(crate) fn probe(url: &str) -> Result<(), String> {
+        Manager::new(url)
+            .establish()
+            .map(drop)
+            .map_err(|error| explain(&error))
+    }
+}
+
+enum Attempt<T> {
+    /// `BEGIN` failed: nothing was done.
+    NotBegun(Error),
+    /// The transaction ran to this end.
+    Begun(Result<T, Error>),
+}
+
+fn attempt_once<T>(
+    connection: &mut PooledPg,
+    context: &RequestContext,
+    read_only: bool,
+    work: &dyn Fn(&mut Tx<'_>) -> Result<(T, Finish), Error>,
+) -> Attempt<T> {
+    let mut tx = match Tx::begin(&mut connection.pg, context, read_only) {
+        Ok(tx) => tx,
+        Err(error) => {
+            connection.broken = true;
+            return Attempt::NotBegun(error);
+        }
+    };
+    let outcome = work(&mut tx);
+    Span::current().record("db.statements", tx.statements);
+    let (result, closed) = match outcome {
+        Ok((value, Finish::Commit)) => match tx.commit() {
+            Ok(()) => (Ok(value), Ok(())),
+            // It may or may not be done; the caller is told to come back, and finds out.
+            Err(error) => (Err(error), Err(())),
+        },
+        Ok((value, Finish::Rollback)) => (Ok(value), tx.rollback().map_err(drop)),
+        Err(error) => (Err(error), tx.rollback().map_err(drop)),
+    };
+    connection.broken = closed.is_err();
+    Attempt::Begun(result)
+}
+
+/// Dropped with the future of a call: tells the thread that nobody waits for its answer any more.
+#[derive(Default)]
+struct CallerGone {
+    gone: Arc<AtomicBool>,
+}
+
+impl Drop for CallerGone {
+    fn drop(&mut self) {
+        self.gone.store(true, Ordering::Release);
+    }
+}

@@ -1,0 +1,86 @@
+//! A SQL statement with its bound values. diesel's `sql_query` is never kept prepared, which costs a
+//! round trip a statement; this is, because its text alone decides what it is.
+
+use std::borrow::Cow;
+
+use diesel::{
+    IntoSql, QueryResult, RunQueryDsl,
+    expression::{AsExpression, TypedExpressionType},
+    pg::Pg,
+    query_builder::{AstPass, Query, QueryFragment, QueryId},
+    sql_types::{SqlType, Untyped},
+};
+
+/// A statement. Its text holds a `?` for each value, in their order, and no other `?`.
+pub(crate) struct Sql {
+    name: &'static str,
+    text: Cow<'static, str>,
+    binds: Vec<Box<dyn QueryFragment<Pg> + Send>>,
+}
+
+/// Begins a statement; `name` says what it is for, in spans.
+pub(crate) fn sql(name: &'static str, text: impl Into<Cow<'static, str>>) -> Sql {
+    Sql {
+        name,
+        text: text.into(),
+        binds: Vec::new(),
+    }
+}
+
+impl Sql {
+    /// Binds the next value, as the SQL type `ST`.
+    pub(crate) fn bind<ST, T>(mut self, value: T) -> Self
+    where
+        ST: SqlType + TypedExpressionType,
+        T: AsExpression<ST>,
+        T::Expression: QueryFragment<Pg> + Send + 'static,
+    {
+        self.push_bind::<ST, T>(value);
+        self
+    }
+
+    /// Binds the next value of a statement that is put together piece by piece.
+    pub(crate) fn push_bind<ST, T>(&mut self, value: T)
+    where
+        ST: SqlType + TypedExpressionType,
+        T: AsExpression<ST>,
+        T::Expression: QueryFragment<Pg> + Send + 'static,
+    {
+        self.binds.push(Box::new(value.into_sql::<ST>()));
+    }
+
+    /// Adds text. Never a value: those are bound.
+    pub(crate) fn push(&mut self, text: &str) {
+        self.text.to_mut().push_str(text);
+    }
+
+    /// What the statement is for.
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
+impl QueryFragment<Pg> for Sql {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        let mut pieces = self.text.split('?');
+        if let Some(first) = pieces.next() {
+            out.push_sql(first);
+        }
+        for (piece, bind) in pieces.zip(&self.binds) {
+            bind.walk_ast(out.reborrow())?;
+            out.push_sql(piece);
+        }
+        Ok(())
+    }
+}
+
+impl QueryId for Sql {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl Query for Sql {
+    type SqlType = Untyped;
+}
+
+impl<Conn> RunQueryDsl<Conn> for Sql {}

@@ -1,0 +1,125 @@
+//! What a transaction may do: run statements, within the caller's deadline, counted and traced.
+
+use std::time::Duration;
+
+use diesel::{PgConnection, QueryableByName, RunQueryDsl, connection::SimpleConnection, pg::Pg};
+
+use super::{error::classify, sql::Sql};
+use crate::{context::RequestContext, error::Error};
+
+/// An open transaction of one connection.
+pub(crate) struct Tx<'a> {
+    connection: &'a mut PgConnection,
+    pub(crate) context: &'a RequestContext,
+    /// The `statement_timeout` in force.
+    timeout: Duration,
+    pub(crate) statements: u32,
+}
+
+impl<'a> Tx<'a> {
+    /// Begins a transaction. Everything that the server must know of the request goes with the same
+    /// message: the trace, so that the server's log can be joined to it (`%a` in its line prefix), the
+    /// site where the token named it, and how long a statement may take.
+    pub(crate) fn begin(
+        connection: &'a mut PgConnection,
+        context: &'a RequestContext,
+        read_only: bool,
+    ) -> Result<Self, Error> {
+        let timeout = context.remaining()?;
+        let mode = if read_only {
+            " ISOLATION LEVEL REPEATABLE READ READ ONLY"
+        } else {
+            ""
+        };
+        let site = match context.presented {
+            Ok(crate::authn::Presented::Site(site, _)) => site.to_string(),
+            _ => String::new(),
+        };
+        connection
+            .batch_execute(&format!(
+                "BEGIN{mode}; SET LOCAL application_name = 'identity {}'; \
+                 SET LOCAL roster.site = '{site}'; SET LOCAL statement_timeout = {}",
+                context.trace_id,
+                timeout.as_millis(),
+            ))
+            .map_err(classify)?;
+        Ok(Self {
+            connection,
+            context,
+            timeout,
+            statements: 0,
+        })
+    }
+
+    pub(crate) fn commit(self) -> Result<(), Error> {
+        self.connection.batch_execute("COMMIT").map_err(classify)
+    }
+
+    pub(crate) fn rollback(self) -> Result<(), Error> {
+        self.connection.batch_execute("ROLLBACK").map_err(classify)
+    }
+
+    /// All rows of a statement.
+    pub(crate) fn load<R>(&mut self, statement: Sql) -> Result<Vec<R>, Error>
+    where
+        R: QueryableByName<Pg> + 'static,
+    {
+        self.timed(statement, |connection, statement| {
+            statement.load(connection)
+        })
+    }
+
+    /// The one row of a statement that answers with at most one.
+    pub(crate) fn first<R>(&mut self, statement: Sql) -> Result<Option<R>, Error>
+    where
+        R: QueryableByName<Pg> + 'static,
+    {
+        Ok(self.load(statement)?.pop())
+    }
+
+    /// The one row of a statement that always answers with one.
+    pub(crate) fn one<R>(&mut self, statement: Sql) -> Result<R, Error>
+    where
+        R: QueryableByName<Pg> + 'static,
+    {
+        let name = statement.name();
+        self.first(statement)?
+            .ok_or_else(|| Error::bug(format!("{name} answered with no row")))
+    }
+
+    /// Runs a statement for its effect; answers with the number of rows it touched.
+    pub(crate) fn execute(&mut self, statement: Sql) -> Result<usize, Error> {
+        self.timed(statement, |connection, statement| {
+            statement.execute(connection)
+        })
+    }
+
+    fn timed<T>(
+        &mut self,
+        statement: Sql,
+        run: impl FnOnce(&mut PgConnection, Sql) -> diesel::QueryResult<T>,
+    ) -> Result<T, Error> {
+        let remaining = self.context.remaining()?;
+        // The server's timeout is a statement's, the caller's deadline is the request's: once half of
+        // the time is gone (a long wait for the site's lock), the server is told anew.
+        if remaining < self.timeout / 2 {
+            self.timeout = remaining;
+            self.connection
+                .batch_execute(&format!(
+                    "SET LOCAL statement_timeout = {}",
+                    remaining.as_millis()
+                ))
+                .map_err(classify)?;
+        }
+        self.statements += 1;
+        let span = tracing::info_span!(
+            "db.statement",
+            otel.name = statement.name(),
+            otel.kind = "client",
+            db.system.name = "postgresql",
+            db.query.summary = statement.name(),
+        );
+        span.in_scope(|| run(self.connection, statement))
+            .map_err(classify)
+    }
+}

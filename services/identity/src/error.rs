@@ -1,0 +1,264 @@
+//! Everything that can go wrong, in the words of the domain. `status.rs` says how gRPC callers see it.
+
+use std::{error::Error as StdError, fmt, time::Duration};
+
+use uuid::Uuid;
+
+/// What kind of object an error is about.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Kind {
+    /// A site.
+    Site,
+    /// A member.
+    Member,
+    /// A group.
+    Group,
+    /// A role.
+    Role,
+    /// A business entity.
+    BusinessEntity,
+    /// A credential.
+    Credential,
+    /// A direct grant.
+    Grant,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Site => "site",
+            Self::Member => "member",
+            Self::Group => "group",
+            Self::Role => "role",
+            Self::BusinessEntity => "business entity",
+            Self::Credential => "credential",
+            Self::Grant => "grant",
+        })
+    }
+}
+
+/// What another object has already.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Taken {
+    /// A site's domain.
+    SiteDomain,
+    /// A member's user name.
+    UserName,
+    /// A group's target.
+    GroupTarget,
+    /// A group's display name.
+    GroupName,
+    /// A role's name.
+    RoleName,
+    /// A business entity's name.
+    BusinessEntityName,
+    /// A business entity's handle.
+    BusinessEntityHandle,
+    /// A direct grant of the same target to the same member.
+    Grant,
+}
+
+/// Why a token was not accepted. For logs and metrics: callers are told the same for all.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum TokenFault {
+    /// No `authorization`, or one that is not a bearer token.
+    Missing,
+    /// Not the form of a token, or a wrong checksum.
+    Malformed,
+    /// No credential has it.
+    Unknown,
+    /// Its credential has expired.
+    Expired,
+    /// Its credential was revoked.
+    Revoked,
+}
+
+impl TokenFault {
+    /// The fault as a label of logs and metrics.
+    #[must_use]
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Malformed => "malformed",
+            Self::Unknown => "unknown",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+/// Everything that can go wrong.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// A field has a value that it may not have.
+    #[error("{field} {message}")]
+    Invalid {
+        /// The field, as the contract names it.
+        field: String,
+        /// What is wrong with it, to be read after the field's name.
+        message: String,
+    },
+    /// A group's target names what the site does not have.
+    #[error("{site_domain} has no {kind} \"{name}\"")]
+    TargetUnknown {
+        /// The site's domain.
+        site_domain: String,
+        /// Role or business entity.
+        kind: Kind,
+        /// The name that nothing has.
+        name: String,
+        /// The names that come closest.
+        closest: Vec<String>,
+    },
+    /// A group's target names another site.
+    #[error("the target names another site; this one is {site_domain}")]
+    TargetOfAnotherSite {
+        /// This site's domain.
+        site_domain: String,
+    },
+    /// A new group name that names no target.
+    #[error("the display name names no target on {site_domain}")]
+    TargetMissing {
+        /// The site's domain.
+        site_domain: String,
+        /// Names of roles that a group could give.
+        roles: Vec<String>,
+        /// Names of business entities that a group could give.
+        business_entities: Vec<String>,
+    },
+    /// The Owner role as a group's target.
+    #[error("the Owner role is never given by a group")]
+    OwnerNotGrantable {
+        /// The site's domain.
+        site_domain: String,
+    },
+    /// A group's id among the members.
+    #[error("{group_id} is a group; groups can't be members")]
+    MemberIsGroup {
+        /// The group's id.
+        group_id: Uuid,
+    },
+    /// Nothing of this kind in this site has that id or name.
+    #[error("no such {0}")]
+    NotFound(Kind),
+    /// Another object has it.
+    #[error("{}", taken(*.what, .id, .display_name.as_deref()))]
+    AlreadyExists {
+        /// What is taken.
+        what: Taken,
+        /// Who has it.
+        id: Uuid,
+        /// The display name of the group that has it.
+        display_name: Option<String>,
+    },
+    /// The field can't change on this object.
+    #[error("{field} can't change: {why}")]
+    Immutable {
+        /// The field.
+        field: &'static str,
+        /// Why not.
+        why: &'static str,
+    },
+    /// The site is divided already.
+    #[error("the site is divided already, which is not undone")]
+    SiteDivided,
+    /// The site is not divided.
+    #[error("the site is not divided into business entities yet")]
+    SiteUndivided,
+    /// The object still grants something.
+    #[error("the {kind} is still given by {groups} group(s) and {grants} direct grant(s)")]
+    StillGrants {
+        /// Role or business entity.
+        kind: Kind,
+        /// How many groups give it.
+        groups: i64,
+        /// How many direct grants give it.
+        grants: i64,
+    },
+    /// The version is none of those that the caller expects.
+    #[error("the version is {version}, which the request does not expect")]
+    VersionMismatch {
+        /// The present version.
+        version: i64,
+    },
+    /// The credential lacks the scope.
+    #[error("the credential lacks the scope: {needed}")]
+    ScopeMissing {
+        /// The scopes of which one is needed.
+        needed: String,
+    },
+    /// The site would be left without an active Owner.
+    #[error(
+        "{site_domain} would be left without an active Owner: give another active member the Owner role first"
+    )]
+    LastOwner {
+        /// The site's domain.
+        site_domain: String,
+    },
+    /// A provisioning credential would change an Owner's user name.
+    #[error(
+        "an Owner's user name changes only by an operator: take the Owner role from the member first, or change it with an operator's credential"
+    )]
+    OwnerUserName,
+    /// No acceptable token.
+    #[error("the token is missing or not valid")]
+    Unauthenticated(TokenFault),
+    /// Too many requests with one credential.
+    #[error("too many requests with this credential")]
+    RateLimited {
+        /// When it makes sense to come back.
+        retry_after: Duration,
+    },
+    /// A limit of the site or of a request.
+    #[error("{limit}: the limit is {maximum}")]
+    LimitExceeded {
+        /// What is limited.
+        limit: &'static str,
+        /// The most there may be.
+        maximum: i64,
+    },
+    /// The database is away, or all connections are busy.
+    #[error("the service can't do this at the moment")]
+    Unavailable(String),
+    /// The deadline ran out.
+    #[error("the deadline ran out")]
+    DeadlineExceeded,
+    /// Lost a race after its retries.
+    #[error("other writes kept getting in the way")]
+    Contended,
+    /// A fault of ours. The source is for the log.
+    #[error("an internal fault")]
+    Internal(#[source] Box<dyn StdError + Send + Sync>),
+}
+
+fn taken(what: Taken, id: &Uuid, display_name: Option<&str>) -> String {
+    let what = match what {
+        Taken::SiteDomain => "another site has this domain",
+        Taken::UserName => "another member has this user name",
+        Taken::GroupTarget => "another group has this target",
+        Taken::GroupName => "another group has this display name",
+        Taken::RoleName => "another role has this name",
+        Taken::BusinessEntityName => "another business entity has this name",
+        Taken::BusinessEntityHandle => "another business entity has this handle",
+        Taken::Grant => "the member has this direct grant already",
+    };
+    match display_name {
+        Some(name) => format!("{what}: \"{name}\" (id {id})"),
+        None => format!("{what} (id {id})"),
+    }
+}
+
+impl Error {
+    /// `Invalid` for a field.
+    pub(crate) fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Invalid {
+            field: field.into(),
+            message: message.into(),
+        }
+    }
+
+    /// `Internal` for what can't happen unless we made a mistake.
+    pub(crate) fn bug(what: impl Into<String>) -> Self {
+        Self::Internal(what.into().into())
+    }
+}

@@ -1,0 +1,190 @@
+//! How direct grants are kept.
+
+use diesel::{
+    QueryableByName,
+    sql_types::{BigInt, Bool, Nullable, Text, Uuid as SqlUuid},
+};
+use uuid::Uuid;
+
+use super::TargetName;
+use crate::{
+    access::{Target, TargetId},
+    db::sql,
+    error::{Error, Kind},
+    ids::{BusinessEntityId, GrantId, MemberId, RoleId},
+    site_tx::SiteTx,
+};
+
+#[derive(QueryableByName)]
+struct NamedRow {
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+    #[diesel(sql_type = Text)]
+    name: String,
+}
+
+/// The role or business entity that is meant, with its name.
+pub(super) fn resolve(tx: &mut SiteTx<'_, '_>, name: &TargetName) -> Result<Target, Error> {
+    let (kind, is_role) = match name {
+        TargetName::Id(TargetId::Role(_)) | TargetName::Role(_) => (Kind::Role, true),
+        TargetName::Id(TargetId::BusinessEntity(_)) | TargetName::BusinessEntity(_) => {
+            (Kind::BusinessEntity, false)
+        }
+    };
+    let mut statement = sql(
+        "find target",
+        if is_role {
+            "SELECT role_id AS id, name FROM roles WHERE deleted_event IS NULL AND site_id = ?"
+        } else {
+            "SELECT business_entity_id AS id, name FROM business_entities \
+             WHERE deleted_event IS NULL AND site_id = ?"
+        },
+    )
+    .bind::<SqlUuid, _>(tx.site_id());
+    match name {
+        TargetName::Id(id) => {
+            statement.push(if is_role {
+                " AND role_id = ?"
+            } else {
+                " AND business_entity_id = ?"
+            });
+            statement.push_bind::<SqlUuid, _>(id.uuid());
+        }
+        TargetName::Role(key) | TargetName::BusinessEntity(key) => {
+            statement.push(" AND name_key = ?");
+            statement.push_bind::<Text, _>(key.clone());
+        }
+    }
+    let row: NamedRow = tx.first(statement)?.ok_or(Error::NotFound(kind))?;
+    let id = if is_role {
+        TargetId::Role(RoleId::from(row.id))
+    } else {
+        TargetId::BusinessEntity(BusinessEntityId::from(row.id))
+    };
+    Ok(Target { id, name: row.name })
+}
+
+#[derive(QueryableByName)]
+struct IdRow {
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+}
+
+/// Makes the grant; answers with the one that is there already, if so.
+pub(super) fn insert(
+    tx: &mut SiteTx<'_, '_>,
+    id: GrantId,
+    member: MemberId,
+    target: TargetId,
+    reason: &str,
+) -> Result<Option<GrantId>, Error> {
+    let statement = sql(
+        "insert grant",
+        "INSERT INTO grants (site_id, grant_id, member_id, role_id, business_entity_id, actor, reason, from_event) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+    )
+    .bind::<SqlUuid, _>(tx.site_id())
+    .bind::<SqlUuid, _>(id.uuid())
+    .bind::<SqlUuid, _>(member.uuid())
+    .bind::<Nullable<SqlUuid>, _>(target.role())
+    .bind::<Nullable<SqlUuid>, _>(target.business_entity())
+    .bind::<Text, _>(tx.caller.label().to_owned())
+    .bind::<Text, _>(reason.to_owned())
+    .bind::<BigInt, _>(tx.next_event());
+    if tx.execute(statement)? == 1 {
+        return Ok(None);
+    }
+    let statement = sql(
+        "find grant",
+        "SELECT grant_id AS id FROM grants WHERE site_id = ? AND member_id = ? AND to_event IS NULL \
+           AND (role_id = ? OR business_entity_id = ?)",
+    )
+    .bind::<SqlUuid, _>(tx.site_id())
+    .bind::<SqlUuid, _>(member.uuid())
+    .bind::<Nullable<SqlUuid>, _>(target.role())
+    .bind::<Nullable<SqlUuid>, _>(target.business_entity());
+    tx.first::<IdRow>(statement)?
+        .map(|row| Some(GrantId::from(row.id)))
+        .ok_or(Error::Contended)
+}
+
+/// A direct grant, and what its end depends on.
+pub(super) struct KeptGrant {
+    pub(super) member: MemberId,
+    pub(super) member_active: bool,
+    pub(super) target: Target,
+    pub(super) reason: String,
+    pub(super) is_owner: bool,
+    /// Whether the member has the target by a group too.
+    pub(super) held_by_group: bool,
+}
+
+#[derive(QueryableByName)]
+struct GrantRow {
+    #[diesel(sql_type = SqlUuid)]
+    member_id: Uuid,
+    #[diesel(sql_type = Bool)]
+    active: bool,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    role_id: Option<Uuid>,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    business_entity_id: Option<Uuid>,
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = Text)]
+    reason: String,
+    #[diesel(sql_type = Bool)]
+    is_owner: bool,
+    #[diesel(sql_type = Bool)]
+    held_by_group: bool,
+}
+
+/// The grant of that id that holds now.
+pub(super) fn get(tx: &mut SiteTx<'_, '_>, id: GrantId) -> Result<Option<KeptGrant>, Error> {
+    let statement = sql(
+        "get grant",
+        "SELECT d.member_id, m.active, d.role_id, d.business_entity_id, coalesce(r.name, b.name) AS name, \
+                d.reason, coalesce(r.built_in = 'owner', false) AS is_owner, \
+                EXISTS (SELECT FROM group_members gm JOIN groups g USING (site_id, group_id) \
+                        WHERE gm.site_id = d.site_id AND gm.member_id = d.member_id AND gm.to_event IS NULL \
+                          AND (g.role_id = d.role_id OR g.business_entity_id = d.business_entity_id)) \
+                  AS held_by_group \
+         FROM grants d JOIN members m USING (site_id, member_id) \
+         LEFT JOIN roles r ON r.site_id = d.site_id AND r.role_id = d.role_id \
+         LEFT JOIN business_entities b \
+           ON b.site_id = d.site_id AND b.business_entity_id = d.business_entity_id \
+         WHERE d.site_id = ? AND d.grant_id = ? AND d.to_event IS NULL",
+    )
+    .bind::<SqlUuid, _>(tx.site_id())
+    .bind::<SqlUuid, _>(id.uuid());
+    let Some(row) = tx.first::<GrantRow>(statement)? else {
+        return Ok(None);
+    };
+    let target = match (row.role_id, row.business_entity_id) {
+        (Some(id), None) => TargetId::Role(RoleId::from(id)),
+        (None, Some(id)) => TargetId::BusinessEntity(BusinessEntityId::from(id)),
+        _ => return Err(Error::bug("a grant has not exactly one target")),
+    };
+    Ok(Some(KeptGrant {
+        member: MemberId::from(row.member_id),
+        member_active: row.active,
+        target: Target {
+            id: target,
+            name: row.name,
+        },
+        reason: row.reason,
+        is_owner: row.is_owner,
+        held_by_group: row.held_by_group,
+    }))
+}
+
+pub(super) fn end(tx: &mut SiteTx<'_, '_>, id: GrantId) -> Result<(), Error> {
+    let statement = sql(
+        "end grant",
+        "UPDATE grants SET to_event = ? WHERE site_id = ? AND grant_id = ? AND to_event IS NULL",
+    )
+    .bind::<BigInt, _>(tx.next_event())
+    .bind::<SqlUuid, _>(tx.site_id())
+    .bind::<SqlUuid, _>(id.uuid());
+    tx.execute(statement).map(drop)
+}

@@ -1,0 +1,448 @@
+//! Members: the people on a site's team.
+
+mod profile;
+pub(crate) mod rpc;
+mod store;
+
+use chrono::{DateTime, Utc};
+use identity_proto::v1 as pb;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+pub(crate) use self::{profile::Profile, store::require};
+use crate::{
+    access::{self, Target},
+    context::RequestContext,
+    error::{Error, Kind, Taken},
+    events::NewEvent,
+    ids::{GroupId, MemberId},
+    names::{self, Name},
+    receipt::{Effect, Receipt},
+    site_tx::{Identity, SiteTx},
+    sites::{UnassignedReach, keep_an_owner},
+    wire,
+};
+
+/// A member, with all that shows of groups and access.
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    pub(crate) id: MemberId,
+    pub(crate) user_name: Name,
+    pub(crate) external_id: Option<String>,
+    pub(crate) active: bool,
+    pub(crate) profile: Profile,
+    pub(crate) version: i64,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) updated_at: DateTime<Utc>,
+    pub(crate) groups: Vec<(GroupId, String)>,
+    /// What the member's grants give; in force only while the member is active.
+    pub(crate) roles: Vec<Target>,
+    pub(crate) business_entities: Vec<Target>,
+    pub(crate) is_owner: bool,
+    pub(crate) is_admin: bool,
+}
+
+/// A member to make.
+#[derive(Clone, Debug)]
+pub(crate) struct NewMember {
+    pub(crate) user_name: Name,
+    pub(crate) external_id: Option<String>,
+    pub(crate) active: bool,
+    pub(crate) profile: Profile,
+}
+
+/// Attributes to change; what is absent stays.
+#[derive(Clone, Debug)]
+pub(crate) struct MemberChange {
+    pub(crate) id: MemberId,
+    pub(crate) user_name: Option<Name>,
+    pub(crate) external_id: Option<Option<String>>,
+    pub(crate) active: Option<bool>,
+    pub(crate) profile: Option<Profile>,
+    pub(crate) if_versions: Vec<i64>,
+}
+
+/// A member as a request names it.
+#[derive(Clone, Debug)]
+pub(crate) enum MemberName {
+    Id(MemberId),
+    /// The key of a user name.
+    UserName(String),
+}
+
+/// Which members a list shows.
+#[derive(Clone, Debug)]
+pub(crate) struct MemberQuery {
+    pub(crate) filter: Vec<MemberFilter>,
+    pub(crate) limit: i64,
+    pub(crate) skip: i64,
+}
+
+/// One condition; all of a query's must hold.
+#[derive(Clone, Debug)]
+pub(crate) enum MemberFilter {
+    /// None: what was asked for is no id, and so nobody's.
+    Id(Option<MemberId>),
+    UserName(String),
+    ExternalId(String),
+    DisplayName(String),
+    Email(String),
+}
+
+impl NewMember {
+    pub(crate) fn read(member: pb::Member) -> Result<Self, Error> {
+        Ok(Self {
+            user_name: Name::user_name(&member.user_name)?,
+            external_id: names::external_id(&member.external_id)?,
+            active: member.active,
+            profile: Profile::read(member.profile.unwrap_or_default())?,
+        })
+    }
+
+    /// Refuses a person without a name.
+    pub(crate) fn require_name(&self) -> Result<(), Error> {
+        if self.profile.has_full_name() {
+            return Ok(());
+        }
+        Err(Error::invalid(
+            "profile.name",
+            "must have a given and a family name",
+        ))
+    }
+}
+
+impl Member {
+    /// What an event says of a member who was made or deleted.
+    pub(crate) fn summary(&self) -> Value {
+        json!({
+            "id": self.id.uuid(),
+            "user_name": self.user_name.as_str(),
+            "external_id": self.external_id,
+            "active": self.active,
+            "profile": self.profile.to_json(),
+        })
+    }
+
+    /// Everything the grants give.
+    fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.roles.iter().chain(&self.business_entities)
+    }
+
+    /// The effect of losing (or, the other way round, of getting back) everything.
+    fn effect(&self, gained: bool) -> Effect {
+        let mut effect = Effect::of_one_member();
+        for target in self.targets() {
+            let (gains, losses) = if gained {
+                (vec![self.id], vec![])
+            } else {
+                (vec![], vec![self.id])
+            };
+            effect.push(target.clone(), gains, losses);
+        }
+        effect
+    }
+
+    /// The part of the ETag that follows from groups and access, computed when read: a change of a
+    /// group touches no member's row.
+    fn digest(&self, access: &pb::EffectiveAccess) -> String {
+        let mut hash = Sha256::new();
+        let mut add = |text: &str| {
+            hash.update((text.len() as u64).to_le_bytes());
+            hash.update(text.as_bytes());
+        };
+        for (id, name) in &self.groups {
+            add(&id.to_string());
+            add(name);
+        }
+        for (kind, list) in [("r", &access.roles), ("e", &access.business_entities)] {
+            for named in list {
+                add(kind);
+                add(&named.id);
+                add(&named.name);
+            }
+        }
+        add(&access.reach.to_string());
+        hash.finalize()
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+
+    /// As the contract shows it, on a site with this division.
+    pub(crate) fn into_proto(self, division: Option<UnassignedReach>) -> pb::Member {
+        let access = access::effective(&self, division);
+        pb::Member {
+            id: self.id.to_string(),
+            etag: format!("{}-{}", self.version, self.digest(&access)),
+            user_name: self.user_name.as_str().to_owned(),
+            external_id: self.external_id.unwrap_or_default(),
+            active: self.active,
+            profile: Some(self.profile.into_proto()),
+            version: self.version,
+            create_time: Some(wire::timestamp(self.created_at)),
+            update_time: Some(wire::timestamp(self.updated_at)),
+            groups: self
+                .groups
+                .into_iter()
+                .map(|(id, display_name)| pb::MemberGroup {
+                    id: id.to_string(),
+                    display_name,
+                })
+                .collect(),
+            access: Some(access),
+        }
+    }
+}
+
+/// Makes a member, in a transaction that records it.
+pub(crate) fn insert(tx: &mut SiteTx<'_, '_>, new: &NewMember) -> Result<Member, Error> {
+    let id = MemberId::new();
+    if let Some(taken) = store::insert(tx, id, new)? {
+        return Err(Error::AlreadyExists {
+            what: Taken::UserName,
+            id: taken.uuid(),
+            display_name: None,
+        });
+    }
+    Ok(Member {
+        id,
+        user_name: new.user_name.clone(),
+        external_id: new.external_id.clone(),
+        active: new.active,
+        profile: new.profile.clone(),
+        version: tx.next_event(),
+        created_at: tx.now,
+        updated_at: tx.now,
+        groups: Vec::new(),
+        roles: Vec::new(),
+        business_entities: Vec::new(),
+        is_owner: false,
+        is_admin: false,
+    })
+}
+
+/// Makes a member.
+pub(crate) async fn create(
+    identity: &Identity,
+    context: RequestContext,
+    input: Result<NewMember, Error>,
+) -> Result<((Member, Option<UnassignedReach>), Receipt), Error> {
+    identity
+        .write(context, input, |tx, new| {
+            if !tx.caller.only_provisions() {
+                new.require_name()?;
+            }
+            let member = insert(tx, new)?;
+            let effect = Effect::of_one_member();
+            tx.record(NewEvent {
+                kind: "member.created",
+                subject: member.id.uuid(),
+                before: json!({}),
+                after: member.summary(),
+                effect: &effect,
+            })?;
+            Ok(((member, tx.site.division), effect))
+        })
+        .await
+}
+
+/// Reads a member.
+pub(crate) async fn get(
+    identity: &Identity,
+    context: RequestContext,
+    input: Result<MemberName, Error>,
+) -> Result<(Member, Option<UnassignedReach>), Error> {
+    identity
+        .read(context, input, |tx, name| {
+            Ok((require(tx, name)?, tx.site.division))
+        })
+        .await
+}
+
+/// A page of members, and how many match in all.
+pub(crate) struct MemberPage {
+    pub(crate) members: Vec<Member>,
+    pub(crate) total: i64,
+    pub(crate) division: Option<UnassignedReach>,
+}
+
+/// Lists members.
+pub(crate) async fn list(
+    identity: &Identity,
+    context: RequestContext,
+    input: Result<MemberQuery, Error>,
+) -> Result<MemberPage, Error> {
+    identity
+        .read(context, input, |tx, query| {
+            let members = if query.limit > 0 {
+                store::list(tx, query)?
+            } else {
+                Vec::new()
+            };
+            let seen = members.len() as i64;
+            // A page that is not full and not past the end shows where the end is.
+            let total = if seen < query.limit && (seen > 0 || query.skip == 0) {
+                query.skip + seen
+            } else {
+                store::count(tx, query)?
+            };
+            Ok(MemberPage {
+                members,
+                total,
+                division: tx.site.division,
+            })
+        })
+        .await
+}
+
+/// Changes a member; what is as asked already changes nothing.
+pub(crate) async fn update(
+    identity: &Identity,
+    context: RequestContext,
+    input: Result<MemberChange, Error>,
+) -> Result<((Member, Option<UnassignedReach>), Receipt), Error> {
+    identity
+        .write(context, input, |tx, change| {
+            let before = require(tx, &MemberName::Id(change.id))?;
+            wire::check_version(before.version, &change.if_versions)?;
+            let mut after = before.clone();
+            if let Some(user_name) = &change.user_name {
+                after.user_name = user_name.clone();
+            }
+            if let Some(external_id) = &change.external_id {
+                after.external_id = external_id.clone();
+            }
+            if let Some(active) = change.active {
+                after.active = active;
+            }
+            if let Some(profile) = &change.profile {
+                after.profile = profile.clone();
+            }
+            let (was, is) = differences(&before, &after);
+            if is.as_object().is_none_or(serde_json::Map::is_empty) {
+                return Ok(((before, tx.site.division), Effect::default()));
+            }
+            check_owner(tx, &before, &after)?;
+            if let Some(taken) = store::update(tx, &before, &after)? {
+                return Err(Error::AlreadyExists {
+                    what: Taken::UserName,
+                    id: taken.uuid(),
+                    display_name: None,
+                });
+            }
+            after.version = tx.next_event();
+            after.updated_at = tx.now;
+            let (kind, effect) = match (before.active, after.active) {
+                (true, false) => ("member.deactivated", after.effect(false)),
+                (false, true) => ("member.reactivated", after.effect(true)),
+                _ => ("member.updated", Effect::of_one_member()),
+            };
+            tx.record(NewEvent {
+                kind,
+                subject: after.id.uuid(),
+                before: was,
+                after: is,
+                effect: &effect,
+            })?;
+            Ok(((after, tx.site.division), effect))
+        })
+        .await
+}
+
+/// The attributes that differ, as they were and as they are.
+fn differences(before: &Member, after: &Member) -> (Value, Value) {
+    let mut was = serde_json::Map::new();
+    let mut is = serde_json::Map::new();
+    let mut compare = |name: &str, old: Value, new: Value| {
+        if old != new {
+            was.insert(name.to_owned(), old);
+            is.insert(name.to_owned(), new);
+        }
+    };
+    compare(
+        "user_name",
+        before.user_name.as_str().into(),
+        after.user_name.as_str().into(),
+    );
+    compare(
+        "external_id",
+        json!(before.external_id),
+        json!(after.external_id),
+    );
+    compare("active", before.active.into(), after.active.into());
+    compare("profile", before.profile.to_json(), after.profile.to_json());
+    (was.into(), is.into())
+}
+
+/// The rules about Owners that a change of attributes can break.
+fn check_owner(tx: &mut SiteTx<'_, '_>, before: &Member, after: &Member) -> Result<(), Error> {
+    if !before.is_owner {
+        return Ok(());
+    }
+    if tx.caller.only_provisions() && before.user_name.key() != after.user_name.key() {
+        return Err(Error::OwnerUserName);
+    }
+    if before.active && !after.active {
+        keep_an_owner(tx, before.id)?;
+    }
+    Ok(())
+}
+
+/// Deletes a member: ends all its grants and memberships, and frees its user name.
+pub(crate) async fn delete(
+    identity: &Identity,
+    context: RequestContext,
+    input: Result<(MemberId, Vec<i64>), Error>,
+) -> Result<((), Receipt), Error> {
+    identity
+        .write(context, input, |tx, (id, if_versions)| {
+            let member = require(tx, &MemberName::Id(*id))?;
+            wire::check_version(member.version, if_versions)?;
+            if member.is_owner && member.active {
+                keep_an_owner(tx, member.id)?;
+            }
+            store::delete(tx, member.id)?;
+            let effect = if member.active {
+                member.effect(false)
+            } else {
+                Effect::of_one_member()
+            };
+            tx.record(NewEvent {
+                kind: "member.deleted",
+                subject: id.uuid(),
+                before: member.summary(),
+                after: json!({}),
+                effect: &effect,
+            })?;
+            Ok(((), effect))
+        })
+        .await
+}
+
+/// The condition that one comparison of a filter names.
+fn read_filter(field: &str, value: &str) -> Result<MemberFilter, Error> {
+    // PostgreSQL can't hold a NUL, so nothing that is kept equals it.
+    let value = value.replace('\0', "\u{fffd}");
+    Ok(match field {
+        "id" => MemberFilter::Id(MemberId::parse(&value)),
+        "user_name" => MemberFilter::UserName(names::key(&value)),
+        "external_id" => MemberFilter::ExternalId(value),
+        "display_name" => MemberFilter::DisplayName(names::key(&value)),
+        "emails.value" => MemberFilter::Email(names::key(&value)),
+        other => {
+            return Err(Error::invalid(
+                "filter",
+                format!(
+                    "names the field \"{other}\"; it may name id, user_name, external_id, \
+                     display_name, emails.value"
+                ),
+            ));
+        }
+    })
+}
+
+/// A member that must be there.
+pub(crate) fn not_found() -> Error {
+    Error::NotFound(Kind::Member)
+}

@@ -1,0 +1,270 @@
+//! What is known about a person beside the user name: checked once, kept as JSON under the contract's
+//! field names.
+
+use identity_proto::v1 as pb;
+use serde_json::Value;
+
+use crate::{
+    error::Error,
+    names::{Name, key},
+};
+
+/// The most bytes of a single text.
+const TEXT_MAX: usize = 4096;
+/// The most bytes of a picture's URL or a certificate.
+const LONG_TEXT_MAX: usize = 64 * 1024;
+/// The most entries of a list.
+const LIST_MAX: usize = 100;
+/// The most bytes of the whole, as JSON.
+const PROFILE_MAX: usize = 256 * 1024;
+
+/// A checked profile.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Profile(pb::MemberProfile);
+
+impl Profile {
+    /// Checks a profile that a caller sent.
+    pub(crate) fn read(mut profile: pb::MemberProfile) -> Result<Self, Error> {
+        // A part with nothing in it is the same as no part.
+        profile.name = profile
+            .name
+            .filter(|name| *name != pb::PersonName::default());
+        if let Some(enterprise) = &mut profile.enterprise {
+            enterprise.manager = enterprise
+                .manager
+                .take()
+                .filter(|manager| *manager != pb::Manager::default());
+        }
+        profile.enterprise = profile
+            .enterprise
+            .filter(|enterprise| *enterprise != pb::Enterprise::default());
+        check_lists(&profile)?;
+        let profile = Self(profile);
+        let json = profile.to_json();
+        check_texts(&json, "profile")?;
+        let size = json.to_string().len();
+        if size > PROFILE_MAX {
+            return Err(Error::invalid(
+                "profile",
+                format!("is {size} bytes long; the limit is {PROFILE_MAX}"),
+            ));
+        }
+        Ok(profile)
+    }
+
+    /// As it is kept: JSON without what is empty.
+    pub(crate) fn to_json(&self) -> Value {
+        // Texts, flags, lists and objects with text keys: always JSON.
+        without_empty(serde_json::to_value(&self.0).unwrap_or_default())
+            .unwrap_or_else(|| Value::Object(serde_json::Map::new()))
+    }
+
+    pub(crate) fn from_json(json: Value) -> Result<Self, Error> {
+        serde_json::from_value(json)
+            .map(Self)
+            .map_err(|error| Error::Internal(Box::new(error)))
+    }
+
+    pub(crate) fn into_proto(self) -> pb::MemberProfile {
+        self.0
+    }
+
+    pub(crate) fn has_full_name(&self) -> bool {
+        self.0.name.as_ref().is_some_and(|name| {
+            !name.given_name.trim().is_empty() && !name.family_name.trim().is_empty()
+        })
+    }
+
+    /// The keys by which the member is found by e-mail address: the user name's where there are no
+    /// addresses, as that is what is shown then.
+    pub(crate) fn email_keys(&self, user_name: &Name) -> Vec<String> {
+        if self.0.emails.is_empty() {
+            return vec![user_name.key().to_owned()];
+        }
+        let mut keys: Vec<String> = self
+            .0
+            .emails
+            .iter()
+            .map(|email| key(&email.value))
+            .collect();
+        keys.sort_unstable();
+        keys.dedup();
+        keys
+    }
+
+    /// The key by which the member is found by display name.
+    pub(crate) fn display_name_key(&self) -> Option<String> {
+        (!self.0.display_name.is_empty()).then(|| key(&self.0.display_name))
+    }
+}
+
+fn check_lists(profile: &pb::MemberProfile) -> Result<(), Error> {
+    let lists = [
+        ("profile.emails", &profile.emails),
+        ("profile.phone_numbers", &profile.phone_numbers),
+        ("profile.instant_messengers", &profile.instant_messengers),
+        ("profile.photos", &profile.photos),
+        ("profile.certificates", &profile.certificates),
+    ];
+    for (field, list) in lists {
+        check_list(
+            field,
+            list.len(),
+            list.iter().filter(|value| value.primary).count(),
+        )?;
+    }
+    let addresses = &profile.addresses;
+    let primaries = addresses.iter().filter(|address| address.primary).count();
+    check_list("profile.addresses", addresses.len(), primaries)
+}
+
+fn check_list(field: &str, length: usize, primaries: usize) -> Result<(), Error> {
+    if length > LIST_MAX {
+        return Err(Error::invalid(
+            field,
+            format!("has {length} entries; the limit is {LIST_MAX}"),
+        ));
+    }
+    if primaries > 1 {
+        return Err(Error::invalid(field, "has more than one primary entry"));
+    }
+    Ok(())
+}
+
+fn check_texts(value: &Value, field: &str) -> Result<(), Error> {
+    match value {
+        Value::String(text) => {
+            let long = field.ends_with("photos.value") || field.ends_with("certificates.value");
+            let most = if long { LONG_TEXT_MAX } else { TEXT_MAX };
+            if text.len() > most {
+                return Err(Error::invalid(
+                    field,
+                    format!("is {} bytes long; the limit is {most}", text.len()),
+                ));
+            }
+            if text.contains('\0') {
+                return Err(Error::invalid(field, "must not contain a NUL character"));
+            }
+            Ok(())
+        }
+        Value::Array(values) => values
+            .iter()
+            .try_for_each(|value| check_texts(value, field)),
+        Value::Object(fields) => fields
+            .iter()
+            .try_for_each(|(name, value)| check_texts(value, &format!("{field}.{name}"))),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
+    }
+}
+
+/// What is left of `value` without nulls, empty texts, `false` and what holds nothing else. An entry
+/// of a list stays, so that lists keep their length.
+fn without_empty(value: Value) -> Option<Value> {
+    match value {
+        Value::Null | Value::Bool(false) => None,
+        Value::String(text) if text.is_empty() => None,
+        Value::Array(values) if values.is_empty() => None,
+        Value::Array(values) => Some(Value::Array(
+            values
+                .into_iter()
+                .map(|value| without_empty(value).unwrap_or_else(|| serde_json::json!({})))
+                .collect(),
+        )),
+        Value::Object(fields) => {
+            let fields: serde_json::Map<_, _> = fields
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, without_empty(value)?)))
+                .collect();
+            (!fields.is_empty()).then_some(Value::Object(fields))
+        }
+        other => Some(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(text: &str, primary: bool) -> pb::LabelledValue {
+        pb::LabelledValue {
+            value: text.to_owned(),
+            primary,
+            ..pb::LabelledValue::default()
+        }
+    }
+
+    #[test]
+    fn a_profile_is_kept_without_what_is_empty_and_read_back_the_same() {
+        let profile = Profile::read(pb::MemberProfile {
+            name: Some(pb::PersonName {
+                given_name: "Ann".to_owned(),
+                ..Default::default()
+            }),
+            emails: vec![value("a@b", true), value("c@d", false)],
+            enterprise: Some(pb::Enterprise::default()),
+            ..Default::default()
+        })
+        .unwrap();
+        let json = profile.to_json();
+        assert_eq!(
+            json,
+            serde_json::json!({
+                "name": { "given_name": "Ann" },
+                "emails": [{ "value": "a@b", "primary": true }, { "value": "c@d" }],
+            })
+        );
+        assert_eq!(Profile::from_json(json).unwrap(), profile);
+        assert_eq!(Profile::default().to_json(), serde_json::json!({}));
+    }
+
+    #[test]
+    fn limits_name_what_they_are() {
+        let long = pb::MemberProfile {
+            title: "x".repeat(TEXT_MAX + 1),
+            ..Default::default()
+        };
+        assert_eq!(
+            Profile::read(long).unwrap_err().to_string(),
+            "profile.title is 4097 bytes long; the limit is 4096"
+        );
+        let many = pb::MemberProfile {
+            emails: vec![value("a@b", false); 101],
+            ..Default::default()
+        };
+        assert!(
+            Profile::read(many)
+                .unwrap_err()
+                .to_string()
+                .contains("the limit is 100")
+        );
+        let two = pb::MemberProfile {
+            emails: vec![value("a@b", true); 2],
+            ..Default::default()
+        };
+        assert!(
+            Profile::read(two)
+                .unwrap_err()
+                .to_string()
+                .contains("more than one primary")
+        );
+        let nul = pb::MemberProfile {
+            title: "a\0b".to_owned(),
+            ..Default::default()
+        };
+        assert!(Profile::read(nul).is_err());
+    }
+
+    #[test]
+    fn without_addresses_the_user_name_is_the_address() {
+        let user_name = Name::user_name("Ann@Acme.example").unwrap();
+        assert_eq!(
+            Profile::default().email_keys(&user_name),
+            ["ann@acme.example"]
+        );
+        let profile = pb::MemberProfile {
+            emails: vec![value("X@Y", false)],
+            ..Default::default()
+        };
+        assert_eq!(Profile(profile).email_keys(&user_name), ["x@y"]);
+    }
+}

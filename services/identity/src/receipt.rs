@@ -1,0 +1,100 @@
+//! What a write did.
+
+use identity_proto::v1 as pb;
+
+use crate::{access::Target, ids::MemberId};
+
+/// The members who gained or lost one role or business entity.
+#[derive(Clone, Debug)]
+pub(crate) struct AccessChange {
+    pub(crate) target: Target,
+    pub(crate) gained: Vec<MemberId>,
+    pub(crate) lost: Vec<MemberId>,
+}
+
+/// The effect of a write on people.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Effect {
+    /// How many members were made, changed, deleted, or put in or out of a group.
+    pub(crate) members: usize,
+    /// Ids, as they were sent, that are no members of the site.
+    pub(crate) unknown: Vec<String>,
+    /// Who gained and lost what; no entry without anybody in it.
+    pub(crate) changes: Vec<AccessChange>,
+}
+
+impl Effect {
+    /// One member, and no access gained or lost.
+    pub(crate) fn of_one_member() -> Self {
+        Self {
+            members: 1,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn push(&mut self, target: Target, gained: Vec<MemberId>, lost: Vec<MemberId>) {
+        if !gained.is_empty() || !lost.is_empty() {
+            self.changes.push(AccessChange {
+                target,
+                gained,
+                lost,
+            });
+        }
+    }
+}
+
+/// What a write answers with.
+#[derive(Clone, Debug)]
+pub(crate) struct Receipt {
+    pub(crate) revision: i64,
+    pub(crate) changed: bool,
+    pub(crate) effect: Effect,
+}
+
+impl Receipt {
+    fn count(&self, of: impl Fn(&AccessChange) -> usize) -> i64 {
+        self.effect
+            .changes
+            .iter()
+            .map(|change| of(change) as i64)
+            .sum()
+    }
+
+    /// Puts the numbers into the current span.
+    pub(crate) fn trace(&self) {
+        tracing::info!(
+            revision = self.revision,
+            changed = self.changed,
+            members = self.effect.members,
+            skipped = self.effect.unknown.len(),
+            gained = self.count(|change| change.gained.len()),
+            lost = self.count(|change| change.lost.len()),
+            "effect"
+        );
+    }
+}
+
+impl From<Receipt> for pb::Receipt {
+    fn from(receipt: Receipt) -> Self {
+        Self {
+            revision: receipt.revision,
+            changed: receipt.changed,
+            members: receipt.effect.members as i64,
+            gained: receipt.count(|change| change.gained.len()),
+            lost: receipt.count(|change| change.lost.len()),
+            unknown_member_ids: receipt.effect.unknown,
+            access_changes: receipt.effect.changes.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<AccessChange> for pb::AccessChange {
+    fn from(change: AccessChange) -> Self {
+        let ids = |members: Vec<MemberId>| members.iter().map(ToString::to_string).collect();
+        Self {
+            target: Some(change.target.into()),
+            gained_member_ids: ids(change.gained),
+            lost_member_ids: ids(change.lost),
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! The serving process: what listens, what a call passes on its way in, and how it stops.
+
+use std::{error::Error as StdError, sync::Arc, time::Duration};
+
+use axum::{extract::Request, middleware::Next, response::Response};
+use identity_proto::{FILE_DESCRIPTOR_SET, v1 as pb};
+use identity_runtime::{admin, metrics::Metrics, propagation, shutdown};
+use tokio::{net::TcpListener, time::Instant};
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    Code,
+    service::{Routes, RoutesBuilder},
+    transport::{Server, server::TcpIncoming},
+};
+use tonic_health::{ServingStatus, server::HealthReporter};
+use tracing::{Instrument, field};
+
+use crate::{
+    access::rpc::AccessRpc,
+    authn::Tokens,
+    business_entities::rpc::BusinessEntityRpc,
+    config::ServeArgs,
+    credentials::{LastUse, rpc::CredentialRpc},
+    db::Db,
+    events::rpc::EventRpc,
+    grants::rpc::GrantRpc,
+    groups::rpc::GroupRpc,
+    limiter::Limiter,
+    members::rpc::MemberRpc,
+    metrics::IdentityMetrics,
+    roles::rpc::RoleRpc,
+    site_tx::Identity,
+    sites::rpc::SiteRpc,
+};
+
+/// The most bytes of a request about a group: half a million members' ids fit. Above the facade's limit
+/// for a group, 32 MiB.
+const GROUP_MESSAGE_MAX: usize = 64 << 20;
+/// How often the health service looks at the database.
+const HEALTH_EVERY: Duration = Duration::from_secs(2);
+/// How long calls in flight may take when the process is told to stop.
+const DRAIN: Duration = Duration::from_secs(25);
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// An address that can't be bound. A database that is away is no error: the process is not ready until
+/// it is back.
+pub async fn serve(args: ServeArgs) -> Result<(), Box<dyn StdError + Send + Sync>> {
+    let stop = shutdown::on_signal()?;
+    let metrics = Metrics::new();
+    let counts = IdentityMetrics::new(&metrics);
+    let db = Db::new(&args.database.database_url, args.db_pool, counts.clone());
+    let url = args.database.database_url.clone();
+    tokio::task::spawn_blocking(move || {
+        if let Err(why) = Db::probe(&url) {
+            tracing::error!(why, "the database can't be reached; waiting for it");
+        }
+    });
+    let identity = Identity {
+        last_use: LastUse::start(db.clone()),
+        db: db.clone(),
+        tokens: Tokens::new(args.bootstrap_token.as_deref()),
+        limiter: Arc::new(Limiter::new(args.rate_limit)),
+        metrics: counts,
+    };
+
+    let (health, health_service) = tonic_health::server::health_reporter();
+    set_health(&health, ServingStatus::NotServing).await;
+    tokio::spawn(watch_health(health.clone(), db.clone(), stop.clone()));
+
+    let stopped = CancellationToken::new();
+    let ready: admin::Readiness = Arc::new(move || {
+        let db = db.clone();
+        Box::pin(async move { db.ready().await })
+    });
+    admin::serve(
+        args.admin_listen,
+        metrics,
+        ready,
+        stop.clone(),
+        stopped.clone(),
+    )
+    .await?;
+
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    let mut routes = RoutesBuilder::default();
+    routes.add_service(health_service).add_service(reflection);
+    add_services(&mut routes, &identity);
+    let routes = routes
+        .routes()
+        .into_axum_router()
+        .layer(axum::middleware::from_fn(traced));
+
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .map_err(|error| format!("can't listen on {}: {error}", args.listen))?;
+    tracing::info!(address = %listener.local_addr()?, "identity serves");
+    let drain = Duration::from_millis(args.drain_delay_ms);
+    let closing = stop.clone();
+    let server = Server::builder()
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(8 << 20)
+        .http2_keepalive_interval(Some(Duration::from_secs(30)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+        .add_routes(Routes::from(routes))
+        .serve_with_incoming_shutdown(
+            TcpIncoming::from(listener).with_nodelay(Some(true)),
+            async move {
+                closing.cancelled().await;
+                tokio::time::sleep(drain).await;
+            },
+        );
+    let overtime = async {
+        stop.cancelled().await;
+        tokio::time::sleep(drain + DRAIN).await;
+    };
+    tokio::select! {
+        served = server => served?,
+        () = overtime => tracing::warn!("calls were still in flight when the time to stop was over"),
+    }
+    stopped.cancel();
+    tracing::info!("identity stopped");
+    Ok(())
+}
+
+fn add_services(routes: &mut RoutesBuilder, identity: &Identity) {
+    let groups = pb::group_service_server::GroupServiceServer::new(GroupRpc(identity.clone()))
+        .max_decoding_message_size(GROUP_MESSAGE_MAX);
+    routes
+        .add_service(pb::site_service_server::SiteServiceServer::new(SiteRpc(
+            identity.clone(),
+        )))
+        .add_service(pb::credential_service_server::CredentialServiceServer::new(
+            CredentialRpc(identity.clone()),
+        ))
+        .add_service(pb::member_service_server::MemberServiceServer::new(
+            MemberRpc(identity.clone()),
+        ))
+        .add_service(pb::role_service_server::RoleServiceServer::new(RoleRpc(
+            identity.clone(),
+        )))
+        .add_service(
+            pb::business_entity_service_server::BusinessEntityServiceServer::new(
+                BusinessEntityRpc(identity.clone()),
+            ),
+        )
+        .add_service(groups)
+        .add_service(pb::grant_service_server::GrantServiceServer::new(GrantRpc(
+            identity.clone(),
+        )))
+        .add_service(pb::access_service_server::AccessServiceServer::new(
+            AccessRpc(identity.clone()),
+        ))
+        .add_service(pb::event_service_server::EventServiceServer::new(EventRpc(
+            identity.clone(),
+        )));
+}
+
+async fn set_health(health: &HealthReporter, status: ServingStatus) {
+    // The empty name stands for the whole process; tonic says it serves until it is told otherwise.
+    health.set_service_status("", status).await;
+    for service in SERVICES {
+        health.set_service_status(service, status).await;
+    }
+}
+
+const SERVICES: [&str; 9] = [
+    "identity.v1.AccessService",
+    "identity.v1.BusinessEntityService",
+    "identity.v1.CredentialService",
+    "identity.v1.EventService",
+    "identity.v1.GrantService",
+    "identity.v1.GroupService",
+    "identity.v1.MemberService",
+    "identity.v1.RoleService",
+    "identity.v1.SiteService",
+];
+
+/// Keeps `grpc.health.v1` true: serving while the database answers and the process is not stopping.
+async fn watch_health(health: HealthReporter, db: Db, stop: CancellationToken) {
+    let mut known = None;
+    loop {
+        let outcome = tokio::select! {
+            () = stop.cancelled() => break,
+            outcome = db.ready() => outcome,
+        };
+        let now = outcome.is_ok();
+        if known != Some(now) {
+            match &outcome {
+                Ok(()) => tracing::info!("ready"),
+                Err(why) => tracing::warn!(why, "not ready"),
+            }
+            let status = if now {
+                ServingStatus::Serving
+            } else {
+                ServingStatus::NotServing
+            };
+            set_health(&health, status).await;
+            known = Some(now);
+        }
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = tokio::time::sleep(HEALTH_EVERY) => {}
+        }
+    }
+    set_health(&health, ServingStatus::NotServing).await;
+}
+
+/// Puts a call into its span, a child of the caller's, and logs one line about it.
+async fn traced(request: Request, next: Next) -> Response {
+    let path = request.uri().path().trim_start_matches('/').to_owned();
+    let (service, method) = path.split_once('/').unwrap_or((&path, ""));
+    if service.starts_with("grpc.health") || service.starts_with("grpc.reflection") {
+        return next.run(request).await;
+    }
+    let span = tracing::info_span!(
+        "rpc.server",
+        otel.name = path,
+        otel.kind = "server",
+        rpc.system = "grpc",
+        rpc.service = service,
+        rpc.method = method,
+        rpc.grpc.status_code = field::Empty,
+        otel.status_code = field::Empty,
+    );
+    propagation::continue_trace(&span, request.headers());
+    async {
+        let begun = Instant::now();
+        let response = next.run(request).await;
+        // A failed unary call carries its status in the headers, a good one in the trailers.
+        let code = response
+            .headers()
+            .get("grpc-status")
+            .map_or(Code::Ok, |status| Code::from_bytes(status.as_bytes()));
+        let current = tracing::Span::current();
+        current.record("rpc.grpc.status_code", code as i32);
+        if matches!(
+            code,
+            Code::Internal | Code::Unknown | Code::DataLoss | Code::Unavailable
+        ) {
+            current.record("otel.status_code", "ERROR");
+        }
+        tracing::info!(
+            rpc = path,
+            code = ?code,
+            duration_ms = begun.elapsed().as_secs_f64() * 1000.0,
+            "call"
+        );
+        response
+    }
+    .instrument(span.clone())
+    .await
+}

@@ -1,0 +1,341 @@
+//! A transaction inside one site: who calls, for which site, at which moment of it.
+//!
+//! Store functions take a [`SiteTx`] and nothing else that could name a site, so a query that forgets
+//! the site can't be written by accident.
+
+use std::{
+    ops::{Deref, DerefMut},
+    sync::Arc,
+};
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    authn::{Presented, Tokens},
+    authz::Method,
+    caller::Caller,
+    context::RequestContext,
+    credentials::{self, LastUse},
+    db::{Db, Finish, Tx},
+    error::Error,
+    events::{self, NewEvent},
+    limiter::Limiter,
+    metrics::{FaultLabels, IdentityMetrics},
+    receipt::{Effect, Receipt},
+    sites::{self, Site},
+};
+
+/// A transaction inside one site.
+pub(crate) struct SiteTx<'a, 'b> {
+    tx: &'a mut Tx<'b>,
+    pub(crate) site: Site,
+    pub(crate) caller: Caller,
+    /// The moment of this transaction, by the site's clock; a write's is not before its last event.
+    pub(crate) now: DateTime<Utc>,
+    recorded: bool,
+}
+
+impl<'b> Deref for SiteTx<'_, 'b> {
+    type Target = Tx<'b>;
+    fn deref(&self) -> &Tx<'b> {
+        self.tx
+    }
+}
+
+impl<'b> DerefMut for SiteTx<'_, 'b> {
+    fn deref_mut(&mut self) -> &mut Tx<'b> {
+        self.tx
+    }
+}
+
+impl<'a, 'b> SiteTx<'a, 'b> {
+    pub(crate) fn new(tx: &'a mut Tx<'b>, site: Site, caller: Caller, now: DateTime<Utc>) -> Self {
+        Self {
+            tx,
+            site,
+            caller,
+            now,
+            recorded: false,
+        }
+    }
+
+    /// The site's id, for SQL.
+    pub(crate) fn site_id(&self) -> uuid::Uuid {
+        self.site.id.uuid()
+    }
+
+    /// The number that this write's event will have.
+    pub(crate) fn next_event(&self) -> i64 {
+        self.site.revision + 1
+    }
+
+    /// Writes the event of this transaction. Once a transaction, after its other statements.
+    pub(crate) fn record(&mut self, event: NewEvent<'_>) -> Result<(), Error> {
+        debug_assert!(!self.recorded, "one write, one event");
+        events::append(self, event)?;
+        self.site.revision += 1;
+        self.recorded = true;
+        Ok(())
+    }
+
+    fn receipt(&self, effect: Effect) -> Receipt {
+        Receipt {
+            revision: self.site.revision,
+            changed: self.recorded,
+            effect,
+        }
+    }
+}
+
+/// The service: the database, and who may use it. Clones share everything.
+#[derive(Clone)]
+pub(crate) struct Identity {
+    pub(crate) db: Db,
+    pub(crate) tokens: Tokens,
+    pub(crate) limiter: Arc<Limiter>,
+    pub(crate) last_use: LastUse,
+    pub(crate) metrics: IdentityMetrics,
+}
+
+impl Identity {
+    /// The context of a call.
+    pub(crate) fn context<T>(&self, method: Method, request: &tonic::Request<T>) -> RequestContext {
+        RequestContext::new(&self.tokens, method, request)
+    }
+
+    /// Reads inside one site, all of it as of one moment.
+    pub(crate) async fn read<I, T, F>(
+        &self,
+        context: RequestContext,
+        input: Result<I, Error>,
+        work: F,
+    ) -> Result<T, Error>
+    where
+        I: Send + 'static,
+        T: Send + 'static,
+        F: Fn(&mut SiteTx<'_, '_>, &I) -> Result<T, Error> + Send + 'static,
+    {
+        self.admit(&context)?;
+        let identity = self.clone();
+        let input = Input::new(input);
+        let result = self
+            .db
+            .transact(context, true, move |tx| {
+                let mut tx = identity.enter(tx, false)?;
+                Ok((work(&mut tx, input.get()?)?, Finish::Rollback))
+            })
+            .await;
+        self.counted(result)
+    }
+
+    /// Writes inside one site, under its lock: everything that `work` does and its event, or nothing.
+    pub(crate) async fn write<I, T, F>(
+        &self,
+        context: RequestContext,
+        input: Result<I, Error>,
+        work: F,
+    ) -> Result<(T, Receipt), Error>
+    where
+        I: Send + 'static,
+        T: Send + 'static,
+        F: Fn(&mut SiteTx<'_, '_>, &I) -> Result<(T, Effect), Error> + Send + 'static,
+    {
+        self.admit(&context)?;
+        let identity = self.clone();
+        let input = Input::new(input);
+        let result = self
+            .db
+            .transact(context, false, move |tx| {
+                let mut tx = identity.enter(tx, true)?;
+                let (value, effect) = work(&mut tx, input.get()?)?;
+                let receipt = tx.receipt(effect);
+                Ok((
+                    (value, receipt),
+                    finish(tx.recorded, tx.context.validate_only),
+                ))
+            })
+            .await;
+        self.settled(result)
+    }
+
+    /// Makes a site: like [`Identity::write`], with a site that `work` makes itself.
+    pub(crate) async fn found<I, T, F>(
+        &self,
+        context: RequestContext,
+        input: Result<I, Error>,
+        work: F,
+    ) -> Result<(T, Receipt), Error>
+    where
+        I: Send + 'static,
+        T: Send + 'static,
+        F: for<'x, 'y> Fn(&'x mut Tx<'y>, Caller, &I) -> Result<(SiteTx<'x, 'y>, T, Effect), Error>
+            + Send
+            + 'static,
+    {
+        self.admit(&context)?;
+        let identity = self.clone();
+        let input = Input::new(input);
+        let result = self
+            .db
+            .transact(context, false, move |tx| {
+                let caller = identity.sign_in_anywhere(tx)?;
+                let validate_only = tx.context.validate_only;
+                let (tx, value, effect) = work(tx, caller, input.get()?)?;
+                let receipt = tx.receipt(effect);
+                Ok(((value, receipt), finish(tx.recorded, validate_only)))
+            })
+            .await;
+        self.settled(result)
+    }
+
+    /// Works outside any site, on what belongs to all of them.
+    pub(crate) async fn anywhere<I, T, F>(
+        &self,
+        context: RequestContext,
+        read_only: bool,
+        input: Result<I, Error>,
+        work: F,
+    ) -> Result<T, Error>
+    where
+        I: Send + 'static,
+        T: Send + 'static,
+        F: Fn(&mut Tx<'_>, &Caller, &I) -> Result<T, Error> + Send + 'static,
+    {
+        self.admit(&context)?;
+        let identity = self.clone();
+        let input = Input::new(input);
+        let result = self
+            .db
+            .transact(context, read_only, move |tx| {
+                let caller = identity.sign_in_anywhere(tx)?;
+                let value = work(tx, &caller, input.get()?)?;
+                Ok((value, finish(!read_only, tx.context.validate_only)))
+            })
+            .await;
+        self.counted(result)
+    }
+
+    /// Refuses what needs no look-up to be refused: no token, a malformed one, too many requests.
+    fn admit(&self, context: &RequestContext) -> Result<(), Error> {
+        let hash = match context.presented {
+            Ok(Presented::Site(_, hash) | Presented::AllSites(hash)) => hash,
+            Ok(Presented::Bootstrap) => return Ok(()),
+            Err(fault) => return self.counted(Err(Error::Unauthenticated(fault))),
+        };
+        self.limiter.check(hash)
+    }
+
+    /// Authenticates the caller, opens the site and holds its lock for a write: one statement for a
+    /// site's own credential.
+    fn enter<'a, 'b>(&self, tx: &'a mut Tx<'b>, lock: bool) -> Result<SiteTx<'a, 'b>, Error> {
+        let context = tx.context;
+        let (caller, site, now) = match context.presented {
+            Ok(Presented::Site(id, hash)) => {
+                let (credential, site, now) = credentials::sign_in_to_site(tx, id, hash, lock)?;
+                context.names(site.id, &site.domain_key)?;
+                (Caller::Credential(credential), site, now)
+            }
+            Ok(Presented::AllSites(_) | Presented::Bootstrap) => {
+                let caller = self.sign_in_anywhere(tx)?;
+                let name = context.site.as_ref().ok_or_else(|| {
+                    Error::invalid("site", "must be named by a credential of all sites")
+                })?;
+                let (site, now) = sites::open(tx, name, lock)?;
+                (caller, site, now)
+            }
+            Err(fault) => return Err(Error::Unauthenticated(fault)),
+        };
+        self.authorise(&caller, context)?;
+        Ok(SiteTx::new(tx, site, caller, now))
+    }
+
+    /// Authenticates a caller that need not belong to a site.
+    fn sign_in_anywhere(&self, tx: &mut Tx<'_>) -> Result<Caller, Error> {
+        let caller = match tx.context.presented {
+            Ok(Presented::Bootstrap) => Caller::Bootstrap,
+            Ok(Presented::AllSites(hash)) => {
+                Caller::Credential(credentials::sign_in_to_all(tx, hash)?)
+            }
+            Ok(Presented::Site(id, hash)) => {
+                let (credential, ..) = credentials::sign_in_to_site(tx, id, hash, false)?;
+                Caller::Credential(credential)
+            }
+            Err(fault) => return Err(Error::Unauthenticated(fault)),
+        };
+        self.authorise(&caller, tx.context)?;
+        Ok(caller)
+    }
+
+    fn authorise(&self, caller: &Caller, context: &RequestContext) -> Result<(), Error> {
+        match caller {
+            Caller::Bootstrap => context.method.allow_bootstrap(),
+            Caller::Credential(credential) => {
+                self.last_use.note(credential);
+                context.method.allow(&credential.scopes)
+            }
+        }
+    }
+
+    fn settled<T>(&self, result: Result<(T, Receipt), Error>) -> Result<(T, Receipt), Error> {
+        if let Ok((_, receipt)) = &result {
+            receipt.trace();
+            let unknown = receipt.effect.unknown.len();
+            if unknown > 0 {
+                self.metrics.unknown_members.inc_by(unknown as u64);
+                tracing::warn!(
+                    skipped = unknown,
+                    "a membership change named ids that are no members"
+                );
+            }
+            if receipt.changed {
+                self.metrics.events.inc();
+            }
+        }
+        self.counted(result)
+    }
+
+    fn counted<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        if let Err(Error::Unauthenticated(fault)) = &result {
+            self.metrics
+                .refused_tokens
+                .get_or_create(&FaultLabels {
+                    cause: fault.as_str(),
+                })
+                .inc();
+            tracing::warn!(cause = fault.as_str(), "token refused");
+        }
+        result
+    }
+}
+
+fn finish(changed: bool, validate_only: bool) -> Finish {
+    if changed && !validate_only {
+        Finish::Commit
+    } else {
+        Finish::Rollback
+    }
+}
+
+/// What a call asks for. What could not be read of it is refused only when the token was looked at,
+/// which happens inside the transaction.
+struct Input<I> {
+    input: Result<I, std::sync::Mutex<Option<Error>>>,
+}
+
+impl<I> Input<I> {
+    fn new(input: Result<I, Error>) -> Self {
+        Self {
+            input: input.map_err(|error| std::sync::Mutex::new(Some(error))),
+        }
+    }
+
+    fn get(&self) -> Result<&I, Error> {
+        self.input.as_ref().map_err(|error| {
+            error
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .take()
+                .unwrap_or_else(|| Error::bug("the input was refused twice"))
+        })
+    }
+}

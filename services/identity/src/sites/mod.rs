@@ -1,0 +1,257 @@
+//! Sites: the tenants, their settings, and how they are divided.
+
+pub(crate) mod rpc;
+pub(crate) mod store;
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+pub(crate) use self::store::open;
+use crate::{
+    caller::Caller,
+    context::RequestContext,
+    db::Tx,
+    error::{Error, Taken},
+    events::NewEvent,
+    grants,
+    ids::{MemberId, SiteId},
+    members::{self, Member, NewMember},
+    names::Name,
+    receipt::{Effect, Receipt},
+    roles,
+    site_tx::{Identity, SiteTx},
+};
+
+/// How many custom roles a new site may have.
+const CUSTOM_ROLE_LIMIT: i32 = 10;
+/// The most custom roles that the setting can allow.
+pub(crate) const CUSTOM_ROLE_LIMIT_MAX: i32 = 1000;
+
+/// What members without a business entity reach on a divided site.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum UnassignedReach {
+    All,
+    None,
+}
+
+impl UnassignedReach {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::None => "none",
+        }
+    }
+}
+
+/// What happens to a group whose name names no target.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum OutsideGroups {
+    Refuse,
+    Keep,
+}
+
+impl OutsideGroups {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::Keep => "keep",
+        }
+    }
+}
+
+/// A site.
+#[derive(Clone, Debug)]
+pub(crate) struct Site {
+    pub(crate) id: SiteId,
+    pub(crate) domain: String,
+    pub(crate) domain_key: String,
+    pub(crate) outside_groups: OutsideGroups,
+    pub(crate) custom_role_limit: i32,
+    /// None: the site is not divided.
+    pub(crate) division: Option<UnassignedReach>,
+    /// The number of its newest event.
+    pub(crate) revision: i64,
+    pub(crate) created_at: DateTime<Utc>,
+}
+
+/// The person who owns a new site.
+#[derive(Clone, Debug)]
+pub(crate) struct NewSite {
+    pub(crate) domain: Name,
+    pub(crate) owner: NewMember,
+    pub(crate) outside_groups: OutsideGroups,
+}
+
+/// Settings to change; what is absent stays.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SiteChange {
+    pub(crate) unassigned_reach: Option<UnassignedReach>,
+    pub(crate) outside_groups: Option<OutsideGroups>,
+    pub(crate) custom_role_limit: Option<i32>,
+}
+
+/// Makes a site, its built-in roles and its first Owner: one event each for the site and the Owner
+/// would leave a moment without an Owner, so the site's own event tells of all three.
+pub(crate) async fn create(
+    identity: &Identity,
+    context: RequestContext,
+    input: Result<NewSite, Error>,
+) -> Result<((Site, Member), Receipt), Error> {
+    identity
+        .found(context, input, |tx, caller, new| {
+            let (mut tx, owner) = found(tx, caller, new)?;
+            tx.record(NewEvent {
+                kind: "site.created",
+                subject: tx.site_id(),
+                before: json!({}),
+                after: json!({
+                    "domain": new.domain.as_str(),
+                    "outside_groups": new.outside_groups.as_str(),
+                    "custom_role_limit": CUSTOM_ROLE_LIMIT,
+                    "owner": owner.summary(),
+                }),
+                effect: &Effect::default(),
+            })?;
+            let site = tx.site.clone();
+            let mut effect = Effect::of_one_member();
+            if let Some(role) = owner.roles.first() {
+                effect.push(role.clone(), vec![owner.id], vec![]);
+            }
+            Ok((tx, (site, owner), effect))
+        })
+        .await
+}
+
+fn found<'x, 'y>(
+    tx: &'x mut Tx<'y>,
+    caller: Caller,
+    new: &NewSite,
+) -> Result<(SiteTx<'x, 'y>, Member), Error> {
+    let id = SiteId::new();
+    let created_at = match store::insert(tx, id, new, CUSTOM_ROLE_LIMIT)? {
+        Ok(created_at) => created_at,
+        Err(taken) => {
+            return Err(Error::AlreadyExists {
+                what: Taken::SiteDomain,
+                id: taken,
+                display_name: None,
+            });
+        }
+    };
+    let site = Site {
+        id,
+        domain: new.domain.as_str().to_owned(),
+        domain_key: new.domain.key().to_owned(),
+        outside_groups: new.outside_groups,
+        custom_role_limit: CUSTOM_ROLE_LIMIT,
+        division: None,
+        revision: 0,
+        created_at,
+    };
+    let mut tx = SiteTx::new(tx, site, caller, created_at);
+    let owner_role = roles::insert_built_in(&mut tx)?;
+    let mut owner = members::insert(&mut tx, &new.owner)?;
+    grants::insert(&mut tx, owner.id, owner_role.id, "the site's first Owner")?;
+    owner.roles.push(owner_role);
+    owner.is_owner = true;
+    Ok((tx, owner))
+}
+
+/// Reads a site.
+pub(crate) async fn get(identity: &Identity, context: RequestContext) -> Result<Site, Error> {
+    identity
+        .read(context, Ok(()), |tx, ()| Ok(tx.site.clone()))
+        .await
+}
+
+/// Changes settings.
+pub(crate) async fn update(
+    identity: &Identity,
+    context: RequestContext,
+    input: Result<SiteChange, Error>,
+) -> Result<(Site, Receipt), Error> {
+    identity
+        .write(context, input, |tx, change| {
+            let before = tx.site.clone();
+            let mut after = before.clone();
+            if let Some(reach) = change.unassigned_reach {
+                after.division = Some(before.division.map(|_| reach).ok_or(Error::SiteUndivided)?);
+            }
+            after.outside_groups = change.outside_groups.unwrap_or(before.outside_groups);
+            after.custom_role_limit = change.custom_role_limit.unwrap_or(before.custom_role_limit);
+            if settings(&before) == settings(&after) {
+                return Ok((before, Effect::default()));
+            }
+            store::update(tx, &after)?;
+            let mut effect = Effect::default();
+            if before.division != after.division
+                && let Some(reach) = after.division
+            {
+                store::divide(tx, reach)?;
+                effect.members = store::count_unassigned(tx)?;
+            }
+            tx.record(NewEvent {
+                kind: "site.updated",
+                subject: tx.site_id(),
+                before: settings(&before),
+                after: settings(&after),
+                effect: &effect,
+            })?;
+            after.revision = tx.site.revision;
+            tx.site = after.clone();
+            Ok((after, effect))
+        })
+        .await
+}
+
+/// Divides the site into its business entities.
+pub(crate) async fn divide(
+    identity: &Identity,
+    context: RequestContext,
+    input: Result<UnassignedReach, Error>,
+) -> Result<(Site, Receipt), Error> {
+    identity
+        .write(context, input, |tx, reach| {
+            let before = tx.site.clone();
+            // Looked at again under the lock: another division may just have been waited for.
+            if before.division.is_some() || !store::divide_first(tx, *reach)? {
+                return Err(Error::SiteDivided);
+            }
+            let effect = Effect {
+                members: store::count_divided(tx, *reach)?,
+                ..Effect::default()
+            };
+            let mut after = before.clone();
+            after.division = Some(*reach);
+            tx.record(NewEvent {
+                kind: "site.divided",
+                subject: tx.site_id(),
+                before: settings(&before),
+                after: settings(&after),
+                effect: &effect,
+            })?;
+            after.revision = tx.site.revision;
+            tx.site = after.clone();
+            Ok((after, effect))
+        })
+        .await
+}
+
+fn settings(site: &Site) -> serde_json::Value {
+    json!({
+        "outside_groups": site.outside_groups.as_str(),
+        "custom_role_limit": site.custom_role_limit,
+        "divided": site.division.is_some(),
+        "unassigned_reach": site.division.map(UnassignedReach::as_str),
+    })
+}
+
+/// Refuses to leave the site without an active Owner other than `member`.
+pub(crate) fn keep_an_owner(tx: &mut SiteTx<'_, '_>, member: MemberId) -> Result<(), Error> {
+    if store::has_other_active_owner(tx, member)? {
+        return Ok(());
+    }
+    Err(Error::LastOwner {
+        site_domain: tx.site.domain.clone(),
+    })
+}

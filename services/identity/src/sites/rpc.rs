@@ -1,0 +1,175 @@
+//! How sites are asked for over gRPC.
+
+use identity_proto::v1 as pb;
+use tonic::{Request, Response, Status};
+
+use super::{CUSTOM_ROLE_LIMIT_MAX, NewSite, OutsideGroups, Site, SiteChange, UnassignedReach};
+use crate::{
+    authz::Method, error::Error, members::NewMember, names::Name, site_tx::Identity, wire,
+};
+
+/// `identity.v1.SiteService`.
+pub(crate) struct SiteRpc(pub(crate) Identity);
+
+#[tonic::async_trait]
+impl pb::site_service_server::SiteService for SiteRpc {
+    async fn create_site(
+        &self,
+        request: Request<pb::CreateSiteRequest>,
+    ) -> Result<Response<pb::CreateSiteResponse>, Status> {
+        let context = self.0.context(Method::CreateSite, &request);
+        let message = request.into_inner();
+        let context = context.dry(message.validate_only);
+        let ((site, owner), receipt) = super::create(&self.0, context, read_new(message)).await?;
+        let division = site.division;
+        Ok(Response::new(pb::CreateSiteResponse {
+            site: Some(site.into()),
+            owner: Some(owner.into_proto(division)),
+            receipt: Some(receipt.into()),
+        }))
+    }
+
+    async fn get_site(
+        &self,
+        request: Request<pb::GetSiteRequest>,
+    ) -> Result<Response<pb::GetSiteResponse>, Status> {
+        let context = self.0.context(Method::GetSite, &request);
+        let message = request.into_inner();
+        let site = super::get(&self.0, context.for_site(message.site.as_ref())).await?;
+        Ok(Response::new(pb::GetSiteResponse {
+            site: Some(site.into()),
+        }))
+    }
+
+    async fn update_site(
+        &self,
+        request: Request<pb::UpdateSiteRequest>,
+    ) -> Result<Response<pb::UpdateSiteResponse>, Status> {
+        let context = self.0.context(Method::UpdateSite, &request);
+        let message = request.into_inner();
+        let context = context
+            .for_site(message.site.as_ref())
+            .dry(message.validate_only);
+        let (site, receipt) = super::update(&self.0, context, read_change(&message)).await?;
+        Ok(Response::new(pb::UpdateSiteResponse {
+            site: Some(site.into()),
+            receipt: Some(receipt.into()),
+        }))
+    }
+
+    async fn divide_site(
+        &self,
+        request: Request<pb::DivideSiteRequest>,
+    ) -> Result<Response<pb::DivideSiteResponse>, Status> {
+        let context = self.0.context(Method::DivideSite, &request);
+        let message = request.into_inner();
+        let context = context
+            .for_site(message.site.as_ref())
+            .dry(message.validate_only);
+        let reach = read_reach(message.unassigned_reach());
+        let (site, receipt) = super::divide(&self.0, context, reach).await?;
+        Ok(Response::new(pb::DivideSiteResponse {
+            site: Some(site.into()),
+            receipt: Some(receipt.into()),
+        }))
+    }
+}
+
+fn read_new(message: pb::CreateSiteRequest) -> Result<NewSite, Error> {
+    let outside_groups = read_outside(message.outside_groups()).unwrap_or(OutsideGroups::Refuse);
+    let owner = message.owner.unwrap_or_default();
+    let profile = pb::MemberProfile {
+        name: Some(pb::PersonName {
+            given_name: owner.given_name,
+            family_name: owner.family_name,
+            ..pb::PersonName::default()
+        }),
+        ..pb::MemberProfile::default()
+    };
+    let owner = pb::Member {
+        user_name: owner.user_name,
+        active: true,
+        profile: Some(profile),
+        ..pb::Member::default()
+    };
+    let owner = NewMember::read(owner)?;
+    owner.require_name()?;
+    Ok(NewSite {
+        domain: Name::domain(&message.domain)?,
+        owner,
+        outside_groups,
+    })
+}
+
+fn read_change(message: &pb::UpdateSiteRequest) -> Result<SiteChange, Error> {
+    let known = ["unassigned_reach", "outside_groups", "custom_role_limit"];
+    let values = message.values.clone().unwrap_or_default();
+    let mut change = SiteChange::default();
+    for path in wire::mask(message.update_mask.as_ref(), &known)? {
+        match path {
+            "unassigned_reach" => {
+                change.unassigned_reach = Some(read_reach(values.unassigned_reach())?);
+            }
+            "outside_groups" => {
+                let setting = read_outside(values.outside_groups());
+                change.outside_groups =
+                    Some(setting.ok_or_else(|| {
+                        Error::invalid("outside_groups", "must be REFUSE or KEEP")
+                    })?);
+            }
+            _ => {
+                let limit = values.custom_role_limit;
+                if !(0..=CUSTOM_ROLE_LIMIT_MAX).contains(&limit) {
+                    return Err(Error::invalid(
+                        "custom_role_limit",
+                        format!("is {limit}; it goes from 0 to {CUSTOM_ROLE_LIMIT_MAX}"),
+                    ));
+                }
+                change.custom_role_limit = Some(limit);
+            }
+        }
+    }
+    Ok(change)
+}
+
+fn read_reach(reach: pb::Reach) -> Result<UnassignedReach, Error> {
+    match reach {
+        pb::Reach::All => Ok(UnassignedReach::All),
+        pb::Reach::None => Ok(UnassignedReach::None),
+        pb::Reach::Unspecified | pb::Reach::Listed => {
+            Err(Error::invalid("unassigned_reach", "must be ALL or NONE"))
+        }
+    }
+}
+
+fn read_outside(setting: pb::OutsideGroups) -> Option<OutsideGroups> {
+    match setting {
+        pb::OutsideGroups::Unspecified => None,
+        pb::OutsideGroups::Refuse => Some(OutsideGroups::Refuse),
+        pb::OutsideGroups::Keep => Some(OutsideGroups::Keep),
+    }
+}
+
+impl From<Site> for pb::Site {
+    fn from(site: Site) -> Self {
+        Self {
+            id: site.id.to_string(),
+            divided: site.division.is_some(),
+            unassigned_reach: match site.division {
+                None => pb::Reach::Unspecified,
+                Some(UnassignedReach::All) => pb::Reach::All,
+                Some(UnassignedReach::None) => pb::Reach::None,
+            }
+            .into(),
+            outside_groups: match site.outside_groups {
+                OutsideGroups::Refuse => pb::OutsideGroups::Refuse,
+                OutsideGroups::Keep => pb::OutsideGroups::Keep,
+            }
+            .into(),
+            custom_role_limit: site.custom_role_limit,
+            revision: site.revision,
+            create_time: Some(wire::timestamp(site.created_at)),
+            domain: site.domain,
+        }
+    }
+}

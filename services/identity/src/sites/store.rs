@@ -1,0 +1,262 @@
+//! How sites are kept.
+
+use chrono::{DateTime, Utc};
+use diesel::{
+    QueryableByName,
+    sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+};
+use uuid::Uuid;
+
+use super::{NewSite, OutsideGroups, Site, UnassignedReach};
+use crate::{
+    context::SiteName,
+    db::{Sql, Tx, sql},
+    error::{Error, Kind},
+    ids::{MemberId, SiteId},
+    site_tx::SiteTx,
+};
+
+/// What `SITE_COLUMNS` selects.
+#[derive(QueryableByName)]
+pub(crate) struct SiteRow {
+    #[diesel(sql_type = SqlUuid)]
+    site_id: Uuid,
+    #[diesel(sql_type = Text)]
+    domain: String,
+    #[diesel(sql_type = Text)]
+    domain_key: String,
+    #[diesel(sql_type = Text)]
+    outside_groups: String,
+    #[diesel(sql_type = Integer)]
+    custom_role_limit: i32,
+    #[diesel(sql_type = Nullable<Text>)]
+    unassigned_reach: Option<String>,
+    #[diesel(sql_type = BigInt)]
+    revision: i64,
+    #[diesel(sql_type = Timestamptz)]
+    site_created_at: DateTime<Utc>,
+    #[diesel(sql_type = Timestamptz)]
+    now: DateTime<Utc>,
+}
+
+/// A site with its clock; `sites s`, `site_clocks k`. `now` never goes back within a site.
+pub(crate) const SITE_COLUMNS: &str = "s.site_id, s.domain, s.domain_key, s.outside_groups, \
+     s.custom_role_limit, s.created_at AS site_created_at, k.revision, \
+     greatest(k.ticked_at, date_trunc('milliseconds', clock_timestamp())) AS now, \
+     (SELECT d.unassigned_reach FROM site_divisions d \
+      WHERE d.site_id = s.site_id AND d.to_event IS NULL) AS unassigned_reach";
+
+impl SiteRow {
+    pub(crate) fn into_site(self) -> Result<(Site, DateTime<Utc>), Error> {
+        let site = Site {
+            id: SiteId::from(self.site_id),
+            domain: self.domain,
+            domain_key: self.domain_key,
+            outside_groups: match self.outside_groups.as_str() {
+                "refuse" => OutsideGroups::Refuse,
+                "keep" => OutsideGroups::Keep,
+                other => return Err(Error::bug(format!("sites.outside_groups is {other}"))),
+            },
+            custom_role_limit: self.custom_role_limit,
+            division: match self.unassigned_reach.as_deref() {
+                None => None,
+                Some("all") => Some(UnassignedReach::All),
+                Some("none") => Some(UnassignedReach::None),
+                Some(other) => {
+                    return Err(Error::bug(format!(
+                        "site_divisions.unassigned_reach is {other}"
+                    )));
+                }
+            },
+            revision: self.revision,
+            created_at: self.site_created_at,
+        };
+        Ok((site, self.now))
+    }
+}
+
+/// Opens the site that a caller without a site of its own names, and holds its lock for a write.
+pub(crate) fn open(
+    tx: &mut Tx<'_>,
+    name: &SiteName,
+    lock: bool,
+) -> Result<(Site, DateTime<Utc>), Error> {
+    let mut query = sql(
+        "open site",
+        format!("SELECT {SITE_COLUMNS} FROM sites s JOIN site_clocks k USING (site_id) WHERE "),
+    );
+    match name {
+        SiteName::Id(id) => {
+            query.push("s.site_id = ?");
+            query.push_bind::<SqlUuid, _>(id.ok_or(Error::NotFound(Kind::Site))?.uuid());
+        }
+        SiteName::Domain(key) => {
+            query.push("s.domain_key = ?");
+            query.push_bind::<Text, _>(key.clone());
+        }
+    }
+    query.push(lock_clause(lock));
+    tx.first::<SiteRow>(query)?
+        .ok_or(Error::NotFound(Kind::Site))?
+        .into_site()
+}
+
+/// What a query that selects `SITE_COLUMNS` ends in: a write holds the site's lock from here on.
+pub(crate) const fn lock_clause(lock: bool) -> &'static str {
+    if lock { " FOR NO KEY UPDATE OF k" } else { "" }
+}
+
+#[derive(QueryableByName)]
+struct Inserted {
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    created_at: Option<DateTime<Utc>>,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    taken: Option<Uuid>,
+}
+
+/// Makes the site and its clock; answers with when, or with the id of the site that has the domain.
+pub(super) fn insert(
+    tx: &mut Tx<'_>,
+    id: SiteId,
+    new: &NewSite,
+    custom_role_limit: i32,
+) -> Result<Result<DateTime<Utc>, Uuid>, Error> {
+    let row: Inserted = tx.one(
+        sql(
+            "insert site",
+            "WITH site AS ( \
+               INSERT INTO sites (site_id, domain, domain_key, outside_groups, custom_role_limit, created_at) \
+               VALUES (?, ?, ?, ?, ?, date_trunc('milliseconds', clock_timestamp())) \
+               ON CONFLICT (domain_key) DO NOTHING RETURNING site_id, created_at), \
+             clock AS (INSERT INTO site_clocks SELECT site_id, 0, created_at FROM site) \
+             SELECT (SELECT created_at FROM site) AS created_at, \
+                    (SELECT site_id FROM sites WHERE domain_key = ?) AS taken",
+        )
+        .bind::<SqlUuid, _>(id.uuid())
+        .bind::<Text, _>(new.domain.as_str().to_owned())
+        .bind::<Text, _>(new.domain.key().to_owned())
+        .bind::<Text, _>(new.outside_groups.as_str())
+        .bind::<Integer, _>(custom_role_limit)
+        .bind::<Text, _>(new.domain.key().to_owned()),
+    )?;
+    match (row.created_at, row.taken) {
+        (Some(created_at), _) => Ok(Ok(created_at)),
+        (None, Some(taken)) => Ok(Err(taken)),
+        // Its maker committed between our snapshot and our insert: run again, it is seen then.
+        (None, None) => Err(Error::Contended),
+    }
+}
+
+pub(super) fn update(tx: &mut SiteTx<'_, '_>, site: &Site) -> Result<(), Error> {
+    let statement = sql(
+        "update site",
+        "UPDATE sites SET outside_groups = ?, custom_role_limit = ? WHERE site_id = ?",
+    )
+    .bind::<Text, _>(site.outside_groups.as_str())
+    .bind::<Integer, _>(site.custom_role_limit)
+    .bind::<SqlUuid, _>(tx.site_id());
+    tx.execute(statement).map(drop)
+}
+
+/// Ends the division that is and begins another.
+pub(super) fn divide(tx: &mut SiteTx<'_, '_>, reach: UnassignedReach) -> Result<(), Error> {
+    let (site, event) = (tx.site_id(), tx.next_event());
+    tx.execute(
+        sql(
+            "end division",
+            "UPDATE site_divisions SET to_event = ? WHERE site_id = ? AND to_event IS NULL",
+        )
+        .bind::<BigInt, _>(event)
+        .bind::<SqlUuid, _>(site),
+    )?;
+    divide_first(tx, reach).map(drop)
+}
+
+/// Begins a division; false where there is one.
+pub(super) fn divide_first(tx: &mut SiteTx<'_, '_>, reach: UnassignedReach) -> Result<bool, Error> {
+    let statement = sql(
+        "insert division",
+        "INSERT INTO site_divisions (site_id, unassigned_reach, from_event) VALUES (?, ?, ?) \
+         ON CONFLICT DO NOTHING",
+    )
+    .bind::<SqlUuid, _>(tx.site_id())
+    .bind::<Text, _>(reach.as_str())
+    .bind::<BigInt, _>(tx.next_event());
+    Ok(tx.execute(statement)? == 1)
+}
+
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
+
+/// Members `m` who are active, neither Owner nor Admin, and `{has entity}`.
+fn count_reaching(tx: &mut SiteTx<'_, '_>, and: &str) -> Result<usize, Error> {
+    let site = tx.site_id();
+    let statement: Sql = sql(
+        "count members by reach",
+        format!(
+            "WITH held AS ( \
+               SELECT gm.member_id, g.role_id, g.business_entity_id \
+               FROM group_members gm JOIN groups g USING (site_id, group_id) \
+               WHERE gm.site_id = ? AND gm.to_event IS NULL \
+               UNION ALL SELECT member_id, role_id, business_entity_id FROM grants \
+               WHERE site_id = ? AND to_event IS NULL) \
+             SELECT count(*) AS count FROM members m \
+             WHERE m.site_id = ? AND m.deleted_event IS NULL AND m.active \
+               AND NOT EXISTS (SELECT FROM held h JOIN roles r ON r.site_id = m.site_id AND r.role_id = h.role_id \
+                               WHERE h.member_id = m.member_id AND r.built_in IN ('owner', 'admin')) {and}"
+        ),
+    )
+    .bind::<SqlUuid, _>(site)
+    .bind::<SqlUuid, _>(site)
+    .bind::<SqlUuid, _>(site);
+    Ok(usize::try_from(tx.one::<Count>(statement)?.count).unwrap_or(0))
+}
+
+/// How many active members have no business entity and no role that reaches all.
+pub(super) fn count_unassigned(tx: &mut SiteTx<'_, '_>) -> Result<usize, Error> {
+    count_reaching(
+        tx,
+        "AND NOT EXISTS (SELECT FROM held h WHERE h.member_id = m.member_id \
+         AND h.business_entity_id IS NOT NULL)",
+    )
+}
+
+/// How many active members reach less than the whole site once it is divided.
+pub(super) fn count_divided(
+    tx: &mut SiteTx<'_, '_>,
+    reach: UnassignedReach,
+) -> Result<usize, Error> {
+    match reach {
+        UnassignedReach::None => count_reaching(tx, ""),
+        UnassignedReach::All => count_reaching(
+            tx,
+            "AND EXISTS (SELECT FROM held h WHERE h.member_id = m.member_id \
+             AND h.business_entity_id IS NOT NULL)",
+        ),
+    }
+}
+
+#[derive(QueryableByName)]
+struct Found {
+    #[diesel(sql_type = Bool)]
+    found: bool,
+}
+
+pub(super) fn has_other_active_owner(
+    tx: &mut SiteTx<'_, '_>,
+    member: MemberId,
+) -> Result<bool, Error> {
+    let statement = sql(
+        "find another owner",
+        "SELECT EXISTS (SELECT FROM grants g \
+           JOIN roles r USING (site_id, role_id) JOIN members m USING (site_id, member_id) \
+           WHERE g.site_id = ? AND g.to_event IS NULL AND r.built_in = 'owner' \
+             AND m.active AND m.deleted_event IS NULL AND g.member_id <> ?) AS found",
+    )
+    .bind::<SqlUuid, _>(tx.site_id())
+    .bind::<SqlUuid, _>(member.uuid());
+    Ok(tx.one::<Found>(statement)?.found)
+}

@@ -1,0 +1,141 @@
+//! Between the contract's types and ours, where every resource needs the same.
+
+use chrono::{DateTime, Utc};
+use identity_proto::v1 as pb;
+use prost_types::{FieldMask, Timestamp};
+
+use crate::error::{Error, Kind};
+
+/// The most rows that a page may ask for.
+pub(crate) const PAGE_SIZE_MAX: i32 = 1000;
+/// How many rows a page has where nothing was asked.
+const PAGE_SIZE_DEFAULT: i32 = 100;
+
+pub(crate) fn timestamp(at: DateTime<Utc>) -> Timestamp {
+    Timestamp {
+        seconds: at.timestamp(),
+        nanos: at.timestamp_subsec_nanos() as i32,
+    }
+}
+
+/// A moment that a caller names.
+pub(crate) fn moment(at: &Timestamp, field: &'static str) -> Result<DateTime<Utc>, Error> {
+    u32::try_from(at.nanos)
+        .ok()
+        .and_then(|nanos| DateTime::from_timestamp(at.seconds, nanos))
+        .ok_or_else(|| Error::invalid(field, "is not a moment in time"))
+}
+
+/// The size of a page, from `lowest` to [`PAGE_SIZE_MAX`].
+pub(crate) fn page_size(asked: Option<i32>, lowest: i32) -> Result<i64, Error> {
+    let size = asked.unwrap_or(PAGE_SIZE_DEFAULT);
+    if (lowest..=PAGE_SIZE_MAX).contains(&size) {
+        return Ok(i64::from(size));
+    }
+    Err(Error::invalid(
+        "page_size",
+        format!("is {size}; it goes from {lowest} to {PAGE_SIZE_MAX}"),
+    ))
+}
+
+/// The paths of an update mask, each one of `known`.
+pub(crate) fn mask<'a>(mask: Option<&'a FieldMask>, known: &[&str]) -> Result<Vec<&'a str>, Error> {
+    let paths: Vec<&str> = mask
+        .map(|mask| mask.paths.iter().map(String::as_str).collect())
+        .unwrap_or_default();
+    for path in &paths {
+        if !known.contains(path) {
+            return Err(Error::invalid(
+                "update_mask",
+                format!("names \"{path}\"; it may name {}", known.join(", ")),
+            ));
+        }
+    }
+    Ok(paths)
+}
+
+/// An id that must be there; what is no UUID is nobody's.
+pub(crate) fn id<T>(text: &str, parse: impl Fn(&str) -> Option<T>, kind: Kind) -> Result<T, Error> {
+    parse(text).ok_or(Error::NotFound(kind))
+}
+
+/// Whether `version` is one that the caller expects; any is where it named none.
+pub(crate) fn check_version(version: i64, expected: &[i64]) -> Result<(), Error> {
+    if expected.is_empty() || expected.contains(&version) {
+        return Ok(());
+    }
+    Err(Error::VersionMismatch { version })
+}
+
+/// JSON as a protobuf struct; what is no object is an empty one.
+pub(crate) fn to_struct(value: serde_json::Value) -> prost_types::Struct {
+    match value {
+        serde_json::Value::Object(fields) => prost_types::Struct {
+            fields: fields
+                .into_iter()
+                .map(|(name, value)| (name, to_value(value)))
+                .collect(),
+        },
+        _ => prost_types::Struct::default(),
+    }
+}
+
+fn to_value(value: serde_json::Value) -> prost_types::Value {
+    use prost_types::value::Kind as K;
+    let kind = match value {
+        serde_json::Value::Null => K::NullValue(0),
+        serde_json::Value::Bool(value) => K::BoolValue(value),
+        serde_json::Value::Number(value) => K::NumberValue(value.as_f64().unwrap_or(f64::NAN)),
+        serde_json::Value::String(value) => K::StringValue(value),
+        serde_json::Value::Array(values) => K::ListValue(prost_types::ListValue {
+            values: values.into_iter().map(to_value).collect(),
+        }),
+        object @ serde_json::Value::Object(_) => K::StructValue(to_struct(object)),
+    };
+    prost_types::Value { kind: Some(kind) }
+}
+
+/// How a filter's tree reads: every comparison in it, all of which must hold.
+pub(crate) fn comparisons(filter: Option<&pb::Filter>) -> Result<Vec<(String, String)>, Error> {
+    let mut found = Vec::new();
+    if let Some(filter) = filter {
+        collect(filter, 0, &mut found)?;
+    }
+    Ok(found)
+}
+
+const FILTER_DEPTH_MAX: usize = 32;
+const FILTER_NODES_MAX: usize = 256;
+
+fn collect(
+    filter: &pb::Filter,
+    depth: usize,
+    found: &mut Vec<(String, String)>,
+) -> Result<(), Error> {
+    if depth > FILTER_DEPTH_MAX || found.len() >= FILTER_NODES_MAX {
+        return Err(Error::invalid(
+            "filter",
+            format!("has more than {FILTER_DEPTH_MAX} levels or {FILTER_NODES_MAX} comparisons"),
+        ));
+    }
+    match &filter.node {
+        None => Err(Error::invalid("filter", "has an empty node")),
+        Some(pb::filter::Node::All(list)) => list
+            .filters
+            .iter()
+            .try_for_each(|filter| collect(filter, depth + 1, found)),
+        Some(pb::filter::Node::Comparison(comparison)) => {
+            if comparison.operator() != pb::Operator::Equal {
+                return Err(Error::invalid(
+                    "filter",
+                    "has a comparison without an operator",
+                ));
+            }
+            let Some(pb::comparison::Value::Text(value)) = &comparison.value else {
+                return Err(Error::invalid("filter", "has a comparison without a value"));
+            };
+            found.push((comparison.field.clone(), value.clone()));
+            Ok(())
+        }
+    }
+}
