@@ -1,0 +1,315 @@
+//! Whether a request comes in: its headers, its size, its token, in this order.
+
+use std::time::Duration;
+
+use axum::{
+    body::{Body, Bytes},
+    extract::{FromRequestParts, RawPathParams, Request},
+    http::{HeaderMap, HeaderValue, Method, header, request::Parts},
+};
+use http_body_util::BodyExt;
+use scim_protocol::{MEDIA_TYPE, ScimError, query::Query};
+use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
+use tonic::metadata::{Ascii, MetadataValue};
+
+use crate::{
+    app::App,
+    backend::Caller,
+    conditions::{IfMatch, IfNoneMatch},
+    effect,
+    refusal::Refusal,
+    translate::Site,
+};
+
+/// Of a body that is too large, how much is read and thrown away, so that a client that sends before it
+/// listens gets its answer and no broken connection.
+const DISCARD: usize = 64 << 20;
+
+/// How long that may take.
+const DISCARD_TIME: Duration = Duration::from_secs(5);
+
+/// The longest token that is worth asking about.
+const MAX_TOKEN: usize = 512;
+
+/// Which of the two size limits applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodySize {
+    /// Everything but groups.
+    Ordinary,
+    /// Groups, whose members may be many.
+    Group,
+}
+
+/// An admitted request.
+#[derive(Debug)]
+pub(crate) struct Call {
+    /// Who asks, and the way to identity in their name.
+    pub(crate) caller: Caller,
+    /// The site as the URL names it.
+    pub(crate) site: Site,
+    /// The path of the URL.
+    pub(crate) path: String,
+    /// The id in the URL; empty where the route has none.
+    pub(crate) id: String,
+    headers: HeaderMap,
+    query: String,
+    body: Bytes,
+}
+
+impl Call {
+    /// The query of the URL.
+    pub(crate) fn query(&self) -> Result<Query, ScimError> {
+        Query::parse(&self.query)
+    }
+
+    /// The body as JSON.
+    pub(crate) fn json(&self) -> Result<Value, ScimError> {
+        scim_protocol::json::read(&self.body)
+    }
+
+    /// The versions that the client will change.
+    pub(crate) fn if_match(&self) -> Result<IfMatch, ScimError> {
+        IfMatch::read(&self.headers)
+    }
+
+    /// The representation that the client has.
+    pub(crate) fn if_none_match(&self) -> IfNoneMatch {
+        IfNoneMatch::read(&self.headers)
+    }
+
+    /// Whether the client only wants to know what would happen.
+    pub(crate) fn is_dry_run(&self) -> Result<bool, ScimError> {
+        effect::is_dry_run(&self.headers)
+    }
+}
+
+/// Lets a request in, or says why not.
+pub(crate) async fn admit(app: &App, request: Request, size: BodySize) -> Result<Call, Refusal> {
+    let (mut parts, body) = request.into_parts();
+    let has_body = matches!(parts.method, Method::POST | Method::PUT | Method::PATCH);
+    let body = if has_body {
+        check_content(&parts.headers)?;
+        read_body(app, &parts.headers, body, size).await?
+    } else {
+        Bytes::new()
+    };
+    let authorization = token(&parts.headers).ok_or_else(Refusal::unauthenticated)?;
+    let (domain, id) = names_in_path(&mut parts).await?;
+    let deadline = Instant::now() + app.config.request_timeout;
+    Ok(Call {
+        caller: Caller::new(app.backend.clone(), authorization, domain.clone(), deadline),
+        site: Site::new(&app.config.public_url, &domain),
+        path: parts.uri.path().to_owned(),
+        id,
+        query: parts.uri.query().unwrap_or_default().to_owned(),
+        headers: parts.headers,
+        body,
+    })
+}
+
+/// The site's domain and the id, which are all that a route of ours has in braces.
+async fn names_in_path(parts: &mut Parts) -> Result<(String, String), Refusal> {
+    let params = RawPathParams::from_request_parts(parts, &())
+        .await
+        .map_err(|_| ScimError::new(404, "The address is not percent-encoded UTF-8."))?;
+    let (mut domain, mut id) = (String::new(), String::new());
+    for (name, value) in &params {
+        match name {
+            "domain" => value.clone_into(&mut domain),
+            _ => value.clone_into(&mut id),
+        }
+    }
+    Ok((domain, id))
+}
+
+/// Both media types are taken, with any parameter (RFC 7644 section 3.8), and a body without one.
+fn check_content(headers: &HeaderMap) -> Result<(), ScimError> {
+    if let Some(value) = headers.get(header::CONTENT_TYPE) {
+        let media_type = value
+            .to_str()
+            .unwrap_or_default()
+            .split(';')
+            .next()
+            .unwrap_or_default();
+        let known = [MEDIA_TYPE, "application/json"];
+        if !known
+            .iter()
+            .any(|known| media_type.trim().eq_ignore_ascii_case(known))
+        {
+            return Err(ScimError::new(
+                415,
+                format!("Send the body as {MEDIA_TYPE} or application/json."),
+            ));
+        }
+    }
+    match headers.get(header::CONTENT_ENCODING) {
+        Some(encoding) if encoding != "identity" => Err(ScimError::new(
+            415,
+            "Send the body without a content encoding.",
+        )),
+        _ => Ok(()),
+    }
+}
+
+async fn read_body(
+    app: &App,
+    headers: &HeaderMap,
+    mut body: Body,
+    size: BodySize,
+) -> Result<Bytes, ScimError> {
+    let limit = match size {
+        BodySize::Ordinary => app.config.max_body,
+        BodySize::Group => app.config.max_group_body,
+    };
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let late = Instant::now() + app.config.body_timeout;
+    // Capacity by what was announced, but not on the announcement alone.
+    let mut bytes = Vec::with_capacity(announced.unwrap_or(0).min(limit).min(1 << 20));
+    if announced.is_none_or(|length| length <= limit) {
+        loop {
+            let frame = timeout_at(late, body.frame()).await.map_err(|_| {
+                ScimError::new(
+                    408,
+                    format!(
+                        "The body did not arrive within {:?}.",
+                        app.config.body_timeout
+                    ),
+                )
+            })?;
+            match frame {
+                None => return Ok(bytes.into()),
+                Some(Err(_)) => {
+                    return Err(ScimError::invalid_syntax("The body ended before its end."));
+                }
+                Some(Ok(frame)) => {
+                    if let Some(data) = frame.data_ref() {
+                        if bytes.len() + data.len() > limit {
+                            break;
+                        }
+                        bytes.extend_from_slice(data);
+                    }
+                }
+            }
+        }
+    }
+    drop(bytes);
+    // A client that waits for leave to send it has not sent it.
+    if !headers.contains_key(header::EXPECT) {
+        discard(body, Instant::now() + DISCARD_TIME).await;
+    }
+    let what = match size {
+        BodySize::Ordinary => "A body",
+        BodySize::Group => "The body of a group",
+    };
+    Err(ScimError::new(
+        413,
+        format!("{what} may have at most {limit} bytes."),
+    ))
+}
+
+async fn discard(mut body: Body, until: Instant) {
+    let mut left = DISCARD;
+    while let Ok(Some(Ok(frame))) = timeout_at(until, body.frame()).await {
+        let length = frame.data_ref().map_or(0, Bytes::len);
+        if length > left {
+            return;
+        }
+        left -= length;
+    }
+}
+
+/// The caller's token as identity wants it: from `Bearer <token>` or, as Okta's header mode sends it, the
+/// bare token. None where there is none, or more than one.
+fn token(headers: &HeaderMap) -> Option<MetadataValue<Ascii>> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next().filter(|_| values.next().is_none())?;
+    let text = value.to_str().ok()?.trim();
+    let token = match text.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
+        Some(_) => return None,
+        None if text.eq_ignore_ascii_case("bearer") => return None,
+        None => text,
+    };
+    let visible = token.bytes().all(|byte| byte.is_ascii_graphic());
+    if token.is_empty() || token.len() > MAX_TOKEN || !visible {
+        return None;
+    }
+    let mut value = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
+    value.set_sensitive(true);
+    MetadataValue::try_from(value.as_bytes())
+        .ok()
+        .map(|mut value: MetadataValue<Ascii>| {
+            value.set_sensitive(true);
+            value
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(values: &[&str]) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(header::AUTHORIZATION, value.parse().unwrap());
+        }
+        token(&headers).map(|value| value.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn a_token_comes_with_its_scheme_or_bare() {
+        for value in ["Bearer t0k", "bearer  t0k", "BEARER t0k ", "t0k", " t0k "] {
+            assert_eq!(read(&[value]).as_deref(), Some("Bearer t0k"), "{value}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_no_token() {
+        let long = "x".repeat(MAX_TOKEN + 1);
+        for values in [
+            &[][..],
+            &[""],
+            &["Bearer"],
+            &["Bearer "],
+            &["Basic eDp5"],
+            &["Bearer a b"],
+            &["a", "a"],
+            &[&long],
+        ] {
+            assert_eq!(read(values), None, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn both_media_types_pass_with_any_parameter() {
+        let check = |value: &str| {
+            let headers = HeaderMap::from_iter([(
+                header::CONTENT_TYPE,
+                value.parse::<HeaderValue>().unwrap(),
+            )]);
+            check_content(&headers)
+        };
+        for value in [
+            "application/json",
+            "Application/SCIM+JSON; charset=utf-8",
+            "application/json ;x=y",
+        ] {
+            assert!(check(value).is_ok(), "{value}");
+        }
+        for value in [
+            "text/plain",
+            "",
+            "application/x-www-form-urlencoded",
+            "application/jsonx",
+        ] {
+            assert_eq!(check(value).unwrap_err().status, 415, "{value}");
+        }
+        assert!(check_content(&HeaderMap::new()).is_ok());
+        let zipped =
+            HeaderMap::from_iter([(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"))]);
+        assert_eq!(check_content(&zipped).unwrap_err().status, 415);
+    }
+}

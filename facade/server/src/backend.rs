@@ -1,0 +1,230 @@
+//! The way to identity: one channel, and calls in the name of a caller.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use identity_proto::v1::{
+    CreateGroupRequest, CreateGroupResponse, CreateMemberRequest, CreateMemberResponse,
+    DeleteGroupRequest, DeleteGroupResponse, DeleteMemberRequest, DeleteMemberResponse,
+    GetCallerRequest, GetCallerResponse, GetGroupRequest, GetGroupResponse, GetMemberRequest,
+    GetMemberResponse, ListGroupsRequest, ListGroupsResponse, ListMembersRequest,
+    ListMembersResponse, SiteRef, UpdateGroupRequest, UpdateGroupResponse, UpdateMemberRequest,
+    UpdateMemberResponse, credential_service_client::CredentialServiceClient,
+    group_service_client::GroupServiceClient, member_service_client::MemberServiceClient, site_ref,
+};
+use identity_runtime::propagation;
+use tokio::time::{Instant, sleep, timeout_at};
+use tonic::{
+    Code, Request, Response, Status,
+    metadata::{Ascii, MetadataValue},
+    transport::{Channel, Endpoint},
+};
+use tracing::{Instrument, Span, field};
+
+/// The largest answer: a page of groups with their members.
+const MAX_ANSWER: usize = 256 << 20;
+
+/// The largest set of trailers: an error may carry a hundred names.
+const MAX_TRAILERS: u32 = 256 << 10;
+
+/// How long a connection may take to come up.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long before a read that found nobody there is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// The channel to identity. Clones share its connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Backend {
+    channel: Channel,
+}
+
+impl Backend {
+    /// A channel that connects when it is first used, and again whenever it has to.
+    pub(crate) fn new(url: &str) -> Result<Self, tonic::transport::Error> {
+        let endpoint = Endpoint::from_shared(url.to_owned())?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(Duration::from_secs(10))
+            .keep_alive_timeout(Duration::from_secs(5))
+            .keep_alive_while_idle(true)
+            // Room for a PUT of a large group without waiting for the window.
+            .initial_stream_window_size(1 << 20)
+            .initial_connection_window_size(4 << 20)
+            .http2_max_header_list_size(MAX_TRAILERS);
+        Ok(Self {
+            channel: endpoint.connect_lazy(),
+        })
+    }
+
+    fn members(&self) -> MemberServiceClient<Channel> {
+        MemberServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER)
+    }
+
+    fn groups(&self) -> GroupServiceClient<Channel> {
+        GroupServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER)
+    }
+
+    fn credentials(&self) -> CredentialServiceClient<Channel> {
+        CredentialServiceClient::new(self.channel.clone())
+    }
+}
+
+/// Calls identity with one client's token, for one site, until one deadline. The facade has no authority
+/// of its own.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    backend: Backend,
+    authorization: MetadataValue<Ascii>,
+    domain: String,
+    deadline: Instant,
+    known: Arc<AtomicBool>,
+}
+
+/// Whether a call may be made twice.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Read,
+    Write,
+}
+
+/// One method a call: the request's site is the caller's.
+macro_rules! calls {
+    ($($(#[$doc:meta])* $kind:ident $service:ident.$method:ident($request:ident) -> $response:ident;)*) => {
+        $(
+            $(#[$doc])*
+            pub(crate) async fn $method(&self, mut message: $request) -> Result<$response, Status> {
+                message.site = Some(self.site());
+                let client = self.backend.$service();
+                // Boxed: a request and all that hyper needs would make every handler's future large.
+                Box::pin(self.call(Kind::$kind, stringify!($method), message, move |request| {
+                    let mut client = client.clone();
+                    async move { client.$method(request).await }
+                }))
+                .await
+            }
+        )*
+    };
+}
+
+impl Caller {
+    pub(crate) fn new(
+        backend: Backend,
+        authorization: MetadataValue<Ascii>,
+        domain: String,
+        deadline: Instant,
+    ) -> Self {
+        Self {
+            backend,
+            authorization,
+            domain,
+            deadline,
+            known: Arc::default(),
+        }
+    }
+
+    /// Whether identity has answered this caller, and so knows its token.
+    pub(crate) fn is_known(&self) -> bool {
+        self.known.load(Ordering::Relaxed)
+    }
+
+    /// Asks identity whether the token is good for the site, where nothing else would be asked.
+    pub(crate) async fn identify(&self) -> Result<(), Status> {
+        self.get_caller(GetCallerRequest::default())
+            .await
+            .map(|_| ())
+    }
+
+    calls! {
+        Read credentials.get_caller(GetCallerRequest) -> GetCallerResponse;
+        Write members.create_member(CreateMemberRequest) -> CreateMemberResponse;
+        Read members.get_member(GetMemberRequest) -> GetMemberResponse;
+        Read members.list_members(ListMembersRequest) -> ListMembersResponse;
+        Write members.update_member(UpdateMemberRequest) -> UpdateMemberResponse;
+        Write members.delete_member(DeleteMemberRequest) -> DeleteMemberResponse;
+        Write groups.create_group(CreateGroupRequest) -> CreateGroupResponse;
+        Read groups.get_group(GetGroupRequest) -> GetGroupResponse;
+        Read groups.list_groups(ListGroupsRequest) -> ListGroupsResponse;
+        Write groups.update_group(UpdateGroupRequest) -> UpdateGroupResponse;
+        Write groups.delete_group(DeleteGroupRequest) -> DeleteGroupResponse;
+    }
+
+    fn site(&self) -> SiteRef {
+        SiteRef {
+            r#ref: Some(site_ref::Ref::Domain(self.domain.clone())),
+        }
+    }
+
+    /// One call, a read once more where nobody was there.
+    async fn call<Q: Clone, A, F: Future<Output = Result<Response<A>, Status>>>(
+        &self,
+        kind: Kind,
+        method: &'static str,
+        message: Q,
+        rpc: impl Fn(Request<Q>) -> F,
+    ) -> Result<A, Status> {
+        let mut again = (kind == Kind::Read).then(|| message.clone());
+        let mut outcome = self.attempt(method, message, &rpc).await;
+        if let Err(status) = &outcome
+            && status.code() == Code::Unavailable
+            && let Some(message) = again.take()
+            && Instant::now() + RETRY_PAUSE < self.deadline
+        {
+            sleep(RETRY_PAUSE).await;
+            outcome = self.attempt(method, message, &rpc).await;
+        }
+        if outcome.is_ok() {
+            self.known.store(true, Ordering::Relaxed);
+        }
+        outcome
+    }
+
+    async fn attempt<Q, A, F: Future<Output = Result<Response<A>, Status>>>(
+        &self,
+        method: &'static str,
+        message: Q,
+        rpc: &impl Fn(Request<Q>) -> F,
+    ) -> Result<A, Status> {
+        let span = tracing::info_span!(
+            "rpc.client",
+            otel.kind = "client",
+            rpc.system = "grpc",
+            rpc.method = method,
+            rpc.grpc.status_code = field::Empty,
+        );
+        async {
+            let mut request = Request::new(message);
+            request
+                .metadata_mut()
+                .insert("authorization", self.authorization.clone());
+            propagation::inject(request.metadata_mut());
+            // identity gives up by this; the timeout here is for when it does not.
+            request.set_timeout(self.deadline.saturating_duration_since(Instant::now()));
+            let outcome = match timeout_at(self.deadline, rpc(request)).await {
+                Ok(outcome) => outcome.map(Response::into_inner),
+                Err(_) => Err(Status::deadline_exceeded("no answer within the deadline")),
+            };
+            let code = outcome.as_ref().err().map_or(Code::Ok, Status::code);
+            Span::current().record("rpc.grpc.status_code", i32::from(code));
+            outcome
+        }
+        .instrument(span)
+        .await
+    }
+}
+
+/// Without the token.
+impl fmt::Debug for Caller {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Caller")
+            .field("domain", &self.domain)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,232 @@
+//! What surrounds every request: its span in the caller's trace, its metrics, its one log line, and the body of
+//! an error, which ends in the trace id.
+
+use std::{any::Any, time::Instant};
+
+use axum::{
+    body::Body,
+    extract::{MatchedPath, Request, State},
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use identity_runtime::{metrics::Metrics, propagation, telemetry::current_trace_id};
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{
+        counter::Counter,
+        family::Family,
+        histogram::{Histogram, exponential_buckets},
+    },
+};
+use scim_protocol::ScimError;
+use tracing::{Instrument, Span, field};
+
+use crate::{app::App, effect::Effect, refusal::Refusal, reply::content_type};
+
+/// The response header that names the trace.
+const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
+
+/// The facade's metrics. Clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct Meters {
+    requests: Family<RequestLabels, Counter>,
+    duration: Family<RouteLabels, Histogram, fn() -> Histogram>,
+    /// Ids in membership changes that are no members of the site.
+    pub(crate) unknown_members: Counter,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RequestLabels {
+    method: String,
+    route: String,
+    status: u16,
+    outcome: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RouteLabels {
+    method: String,
+    route: String,
+}
+
+impl Meters {
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        // 2 ms to 65 s.
+        let histogram: fn() -> Histogram = || Histogram::new(exponential_buckets(0.002, 2.0, 16));
+        Self {
+            requests: metrics.register(
+                "scim_requests",
+                "SCIM requests by route, status and outcome",
+                Family::default(),
+            ),
+            duration: metrics.register(
+                "scim_request_duration_seconds",
+                "How long SCIM requests took",
+                Family::new_with_constructor(histogram),
+            ),
+            unknown_members: metrics.register(
+                "scim_unknown_members",
+                "Ids in membership changes that were no members of the site and were passed over",
+                Counter::default(),
+            ),
+        }
+    }
+}
+
+/// The outermost layer.
+pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    // A method that a client made up must not become a label.
+    let method = match request.method().as_str() {
+        known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => {
+            known.to_owned()
+        }
+        _ => "_OTHER".to_owned(),
+    };
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("unmatched", |path| path.as_str().trim_end_matches('/'))
+        .to_owned();
+    let site = site_domain(request.uri().path());
+    let span = tracing::info_span!(
+        "http.request",
+        otel.name = format!("{method} {route}"),
+        otel.kind = "server",
+        otel.status_code = field::Empty,
+        http.request.method = method,
+        http.route = route,
+        http.response.status_code = field::Empty,
+        url.scheme = app.config.public_url.split(':').next(),
+        site.domain = site,
+    );
+    propagation::continue_trace(&span, request.headers());
+    async {
+        let mut response = next.run(request).await;
+        let trace_id = current_trace_id();
+        let outcome = finish(&mut response, &trace_id);
+        let status = response.status().as_u16();
+        Span::current().record("http.response.status_code", status);
+        if status >= 500 {
+            Span::current().record("otel.status_code", "ERROR");
+        }
+        let elapsed = began.elapsed();
+        let effect = response
+            .extensions()
+            .get::<Effect>()
+            .map(ToString::to_string);
+        tracing::info!(
+            http.request.method = method,
+            http.route = route,
+            http.response.status_code = status,
+            site.domain = site,
+            outcome,
+            effect,
+            duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+            "request"
+        );
+        app.meters
+            .requests
+            .get_or_create(&RequestLabels {
+                method: method.clone(),
+                route: route.clone(),
+                status,
+                outcome,
+            })
+            .inc();
+        app.meters
+            .duration
+            .get_or_create(&RouteLabels { method, route })
+            .observe(elapsed.as_secs_f64());
+        response
+    }
+    .instrument(span)
+    .await
+}
+
+/// The site in the address, where it could be one: anything else in an address may be personal.
+fn site_domain(path: &str) -> Option<String> {
+    let label = path.split('/').nth(1)?;
+    let good = (1..=63).contains(&label.len())
+        && label
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    good.then(|| label.to_ascii_lowercase())
+}
+
+/// Writes what every response has, and the body of an error. Gives the outcome in a word.
+fn finish(response: &mut Response, trace_id: &str) -> String {
+    let status = response.status();
+    let outcome = if status.is_client_error() || status.is_server_error() {
+        let refusal = response
+            .extensions_mut()
+            .remove::<Refusal>()
+            .unwrap_or_else(|| {
+                let reason = status
+                    .canonical_reason()
+                    .unwrap_or("The request was refused");
+                ScimError::new(status.as_u16(), format!("{reason}.")).into()
+            });
+        write_error(response, &refusal, trace_id);
+        refusal.cause
+    } else {
+        "ok".to_owned()
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Ok(trace_id) = HeaderValue::from_str(trace_id) {
+        headers.insert(TRACE_ID, trace_id);
+    }
+    outcome
+}
+
+fn write_error(response: &mut Response, refusal: &Refusal, trace_id: &str) {
+    let mut error = refusal.error.clone();
+    error.detail = format!("{} (trace {trace_id})", error.detail);
+    let body = error.to_json().to_string();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, content_type());
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    if error.status == 401 {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if let Some(seconds) = refusal.retry_after {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    *response.body_mut() = Body::from(body);
+}
+
+/// The answer where a handler panicked.
+pub(crate) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let message = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("unknown");
+    // Ours to read: panics are about code, and `unwrap` on a client's text is not in it.
+    tracing::error!(panic = message, "a handler panicked");
+    let status = StatusCode::INTERNAL_SERVER_ERROR.as_u16();
+    let mut refusal = Refusal::from(ScimError::new(
+        status,
+        "The service has a fault. Report the trace id.",
+    ));
+    refusal.cause = "PANIC".to_owned();
+    refusal.into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_could_be_a_site_is_logged() {
+        assert_eq!(
+            site_domain("/ACME-1/scim/v2/Users").as_deref(),
+            Some("acme-1")
+        );
+        for path in ["/", "/a@b.c/scim/v2", "/%61/x", "/a b", ""] {
+            assert_eq!(site_domain(path), None, "{path}");
+        }
+    }
+}

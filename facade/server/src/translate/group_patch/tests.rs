@@ -1,0 +1,243 @@
+//! What identity providers send to groups, and the fold against a naive model.
+
+use proptest::prelude::*;
+use scim_protocol::{
+    ScimType,
+    patch::{self, PATCH_SCHEMA},
+};
+use serde_json::json;
+
+use super::*;
+
+fn parsed(operations: Value) -> Vec<Operation> {
+    patch::parse(json!({"schemas": [PATCH_SCHEMA], "Operations": operations})).unwrap()
+}
+
+fn site() -> Site {
+    Site::new("https://x", "acme")
+}
+
+fn folded(operations: Value) -> GroupChange {
+    fold(&parsed(operations), &site(), None)
+        .unwrap()
+        .expect("folds blind")
+}
+
+fn refused(operations: Value) -> ScimType {
+    fold(&parsed(operations), &site(), None)
+        .unwrap_err()
+        .scim_type
+        .unwrap()
+}
+
+fn delta(add: &[&str], remove: &[&str]) -> Option<Membership> {
+    let owned = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
+    Some(Membership::Delta(MembershipDelta {
+        add_member_ids: owned(add),
+        remove_member_ids: owned(remove),
+    }))
+}
+
+fn exactly(ids: &[&str]) -> Option<Membership> {
+    let member_ids = ids.iter().map(|id| (*id).to_owned()).collect();
+    Some(Membership::Exactly(ExactMembership { member_ids }))
+}
+
+#[test]
+fn okta_renames_and_names_its_id() {
+    let change = folded(json!([{"op": "replace", "value": {"id": "g1", "displayName": "N"}}]));
+    assert_eq!(change.display_name.as_deref(), Some("N"));
+    assert_eq!((change.membership(), change.external_id), (None, None));
+}
+
+#[test]
+fn okta_mixes_remove_by_filter_with_add() {
+    let change = folded(json!([
+        {"op": "remove", "path": "members[value eq \"u1\"]"},
+        {"op": "add", "path": "members", "value": [{"value": "u2", "display": "a@b"}]},
+        {"op": "replace", "value": {"id": "g1", "displayName": "N"}},
+    ]));
+    assert_eq!(change.membership(), delta(&["u2"], &["u1"]));
+}
+
+#[test]
+fn okta_pushes_the_whole_membership_in_three_ways() {
+    let members = json!([{"value": "u2"}, {"value": "u1"}, {"value": "u2"}]);
+    for operations in [
+        json!([{"op": "replace", "path": "members", "value": members}]),
+        json!([{"op": "replace", "value": {"members": members}}]),
+        json!([{"op": "replace", "value": {"members": members, "id": "g", "displayName": "N"}}]),
+    ] {
+        assert_eq!(folded(operations).membership(), exactly(&["u1", "u2"]));
+    }
+    for operations in [
+        json!([{"op": "replace", "path": "members", "value": []}]),
+        json!([{"op": "replace", "value": {"members": [], "id": "g", "displayName": "N"}}]),
+        json!([{"op": "remove", "path": "members"}]),
+    ] {
+        assert_eq!(folded(operations).membership(), exactly(&[]));
+    }
+}
+
+#[test]
+fn a_replace_that_does_not_name_the_members_leaves_them() {
+    for value in [
+        json!({}),
+        json!({"id": "g"}),
+        json!({"externalId": "x"}),
+        json!({"nope": []}),
+    ] {
+        assert_eq!(
+            folded(json!([{"op": "replace", "value": value}])).membership(),
+            None
+        );
+    }
+}
+
+#[test]
+fn entra_removes_by_value_and_never_everybody() {
+    let remove = |value| folded(json!([{"op": "Remove", "path": "members", "value": value}]));
+    assert_eq!(
+        remove(json!([{"value": "u1", "$ref": null}])).membership(),
+        delta(&[], &["u1"])
+    );
+    assert_eq!(remove(json!([])).membership(), None);
+}
+
+#[test]
+fn a_filter_that_lists_ids_is_folded() {
+    let path = "members[value eq \"u1\" or (value eq \"u2\" or VALUE eq \"u3\")]";
+    let change = folded(json!([{"op": "remove", "path": path}]));
+    assert_eq!(change.membership(), delta(&[], &["u1", "u2", "u3"]));
+}
+
+#[test]
+fn any_other_filter_needs_the_members() {
+    let operations = parsed(json!([
+        {"op": "add", "path": "members", "value": [{"value": "u3"}]},
+        {"op": "remove", "path": "members[value ne \"u2\" and type eq \"User\"]"},
+    ]));
+    assert_eq!(fold(&operations, &site(), None), Ok(None));
+    let present = ["u1".to_owned(), "u2".to_owned()];
+    let change = fold(&operations, &site(), Some(&present)).unwrap().unwrap();
+    assert_eq!(change.membership(), exactly(&["u2"]));
+}
+
+#[test]
+fn the_last_word_counts() {
+    let change = folded(json!([
+        {"op": "add", "path": "displayName", "value": "A"},
+        {"op": "add", "path": "members", "value": {"value": "u1"}},
+        {"op": "remove", "path": "members[value eq \"u1\"]"},
+        {"op": "remove", "path": "members[value eq \"u2\"]"},
+        {"op": "add", "path": "members", "value": {"value": "u2"}},
+        {"op": "replace", "path": "displayName", "value": "B"},
+        {"op": "replace", "path": "externalId", "value": "x"},
+        {"op": "remove", "path": "externalId"},
+    ]));
+    assert_eq!(change.membership(), delta(&["u2"], &["u1"]));
+    assert_eq!(change.display_name.as_deref(), Some("B"));
+    assert_eq!(change.external_id.as_deref(), Some(""));
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    let with = |op: &str, path: &str, value: Value| {
+        refused(json!([{"op": op, "path": path, "value": value}]))
+    };
+    assert_eq!(with("replace", "id", json!("x")), ScimType::Mutability);
+    assert_eq!(
+        with("replace", "displayName", json!("")),
+        ScimType::InvalidValue
+    );
+    assert_eq!(
+        with("replace", "displayName", json!(1)),
+        ScimType::InvalidValue
+    );
+    assert_eq!(
+        with("remove", "displayName", json!(null)),
+        ScimType::Mutability
+    );
+    assert_eq!(with("add", "nope", json!("x")), ScimType::InvalidPath);
+    assert_eq!(
+        with("add", "members[value eq \"u\"]", json!({})),
+        ScimType::InvalidPath
+    );
+    assert_eq!(
+        with("replace", "members[value eq \"u\"].value", json!("x")),
+        ScimType::Mutability
+    );
+    assert_eq!(
+        with("add", "members", json!([{"value": "g", "type": "Group"}])),
+        ScimType::InvalidValue
+    );
+    assert_eq!(
+        with("add", "members", json!(["u1"])),
+        ScimType::InvalidValue
+    );
+    assert_eq!(
+        with("remove", "members[nope eq \"u\"]", json!(null)),
+        ScimType::InvalidFilter
+    );
+    assert_eq!(
+        with("remove", "displayName[value pr]", json!(null)),
+        ScimType::InvalidPath
+    );
+}
+
+fn step() -> impl Strategy<Value = Value> {
+    let ids = || proptest::collection::vec("u[0-4]", 0..3);
+    let list = |ids: Vec<String>| -> Vec<Value> {
+        ids.into_iter().map(|id| json!({"value": id})).collect()
+    };
+    prop_oneof![
+        ids().prop_map(move |ids| json!({"op": "add", "path": "members", "value": list(ids)})),
+        ids().prop_map(move |ids| json!({"op": "remove", "path": "members", "value": list(ids)})),
+        "u[0-4]"
+            .prop_map(|id| json!({"op": "remove", "path": format!("members[value eq \"{id}\"]")})),
+        ids().prop_map(move |ids| json!({"op": "replace", "value": {"members": list(ids)}})),
+        Just(json!({"op": "remove", "path": "members"})),
+    ]
+}
+
+proptest! {
+    /// One change at the end does what the operations do one after another.
+    #[test]
+    fn the_fold_does_what_the_steps_do(
+        present in proptest::collection::btree_set("u[0-4]", 0..5),
+        steps in proptest::collection::vec(step(), 1..6),
+    ) {
+        let mut model = present.clone();
+        for step in &steps {
+            let ids: Vec<String> = match (step.get("value"), step.get("path")) {
+                (Some(value), _) => member_ids(value.get("members").unwrap_or(value)).unwrap(),
+                (None, Some(path)) => path.as_str().unwrap().split('"').nth(1)
+                    .map(str::to_owned).into_iter().collect(),
+                (None, None) => Vec::new(),
+            };
+            match step["op"].as_str().unwrap() {
+                "add" => model.extend(ids),
+                "replace" => model = ids.into_iter().collect(),
+                _ if step == &json!({"op": "remove", "path": "members"}) => model.clear(),
+                _ => model.retain(|id| !ids.contains(id)),
+            }
+        }
+        let mut after = present.clone();
+        match folded(json!(steps)).membership() {
+            None => {}
+            Some(Membership::Exactly(exact)) => after = exact.member_ids.into_iter().collect(),
+            Some(Membership::Delta(delta)) => {
+                after.extend(delta.add_member_ids);
+                after.retain(|id| !delta.remove_member_ids.contains(id));
+            }
+        }
+        prop_assert_eq!(&after, &model);
+        // The same, where the members had to be read.
+        let present: Vec<String> = present.into_iter().collect();
+        let known = fold(&parsed(json!(steps)), &site(), Some(&present)).unwrap().unwrap();
+        let exact = known.membership();
+        prop_assert_eq!(exact, Some(Membership::Exactly(ExactMembership {
+            member_ids: model.into_iter().collect(),
+        })));
+    }
+}

@@ -1,0 +1,352 @@
+//! A member as a SCIM user, and back.
+//!
+//! A member without e-mail addresses shows its user name as primary work address, which is derived and not stored.
+//! A client that puts back what it read must change nothing, so a list that says just that is stored as none,
+//! also where a client wrote it itself: the two look the same, and one call can't ask which it was. Any other
+//! list is stored as it is, also one that holds only the user name of before a change.
+
+use identity_proto::v1::{
+    EffectiveAccess, Enterprise, LabelledValue, Manager, Member, MemberProfile, NamedRef,
+    PersonName, PostalAddress, Reach,
+};
+use scim_protocol::user::{ACCESS_USER, CORE_USER, ENTERPRISE_USER};
+use serde_json::{Map, Value, json};
+
+use super::{Site, meta};
+use crate::conditions::entity_tag;
+
+/// The parts of a user that a client writes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct UserValues {
+    pub(crate) user_name: String,
+    pub(crate) external_id: String,
+    /// None where the client did not say.
+    pub(crate) active: Option<bool>,
+    pub(crate) profile: MemberProfile,
+}
+
+impl UserValues {
+    /// As a member of the contract; `active` where it was not said is `otherwise`.
+    pub(crate) fn into_member(self, otherwise: bool) -> Member {
+        Member {
+            user_name: self.user_name,
+            external_id: self.external_id,
+            active: self.active.unwrap_or(otherwise),
+            profile: Some(self.profile),
+            ..Member::default()
+        }
+    }
+}
+
+/// The whole representation.
+pub(crate) fn to_scim(member: &Member, site: &Site) -> Map<String, Value> {
+    let mut user = writable(member);
+    let mut schemas = vec![CORE_USER.id];
+    if user.contains_key(ENTERPRISE_USER.id) {
+        schemas.push(ENTERPRISE_USER.id);
+    }
+    schemas.push(ACCESS_USER.id);
+    let groups: Vec<Value> = member
+        .groups
+        .iter()
+        .map(|group| {
+            json!({
+                "value": group.id,
+                "$ref": site.group(&group.id),
+                "display": group.display_name,
+                "type": "direct",
+            })
+        })
+        .collect();
+    let meta = meta(
+        "User",
+        site.user(&member.id),
+        entity_tag(&member.etag),
+        member.create_time,
+        member.update_time,
+    );
+    for (name, value) in [
+        ("schemas", json!(schemas)),
+        ("id", json!(member.id)),
+        ("groups", Value::Array(groups)),
+        (ACCESS_USER.id, access(member.access.as_ref())),
+        ("meta", meta),
+    ] {
+        user.insert(name.to_owned(), value);
+    }
+    user
+}
+
+/// What a client may write of the representation; what PATCH works on.
+pub(crate) fn writable(member: &Member) -> Map<String, Value> {
+    let mut user = Map::new();
+    put(&mut user, "userName", &member.user_name);
+    put(&mut user, "externalId", &member.external_id);
+    user.insert("active".to_owned(), json!(member.active));
+    let nothing = MemberProfile::default();
+    let profile = member.profile.as_ref().unwrap_or(&nothing);
+    if let Some(name) = &profile.name {
+        let mut parts = Map::new();
+        put(&mut parts, "formatted", &name.formatted);
+        put(&mut parts, "familyName", &name.family_name);
+        put(&mut parts, "givenName", &name.given_name);
+        put(&mut parts, "middleName", &name.middle_name);
+        put(&mut parts, "honorificPrefix", &name.honorific_prefix);
+        put(&mut parts, "honorificSuffix", &name.honorific_suffix);
+        put_object(&mut user, "name", parts);
+    }
+    put(&mut user, "displayName", &profile.display_name);
+    put(&mut user, "nickName", &profile.nick_name);
+    put(&mut user, "profileUrl", &profile.profile_url);
+    put(&mut user, "title", &profile.title);
+    put(&mut user, "userType", &profile.user_type);
+    put(&mut user, "preferredLanguage", &profile.preferred_language);
+    put(&mut user, "locale", &profile.locale);
+    put(&mut user, "timezone", &profile.time_zone);
+    if profile.emails.is_empty() {
+        let derived = LabelledValue {
+            value: member.user_name.clone(),
+            r#type: "work".to_owned(),
+            primary: true,
+            ..LabelledValue::default()
+        };
+        put_labelled(&mut user, "emails", &[derived]);
+    } else {
+        put_labelled(&mut user, "emails", &profile.emails);
+    }
+    put_labelled(&mut user, "phoneNumbers", &profile.phone_numbers);
+    put_labelled(&mut user, "ims", &profile.instant_messengers);
+    put_labelled(&mut user, "photos", &profile.photos);
+    let addresses = profile
+        .addresses
+        .iter()
+        .map(address)
+        .filter(|parts| !parts.is_empty());
+    let addresses: Vec<Value> = addresses.map(Value::Object).collect();
+    if !addresses.is_empty() {
+        user.insert("addresses".to_owned(), Value::Array(addresses));
+    }
+    put_labelled(&mut user, "x509Certificates", &profile.certificates);
+    if let Some(enterprise) = &profile.enterprise {
+        put_object(&mut user, ENTERPRISE_USER.id, enterprise_parts(enterprise));
+    }
+    user
+}
+
+/// Reads a canonical user. `password`, `roles` and `entitlements` go no further than here.
+pub(crate) fn from_scim(user: &Map<String, Value>) -> UserValues {
+    let user_name = text(user, "userName");
+    let name = object(user, "name").map(|name| PersonName {
+        formatted: text(name, "formatted"),
+        family_name: text(name, "familyName"),
+        given_name: text(name, "givenName"),
+        middle_name: text(name, "middleName"),
+        honorific_prefix: text(name, "honorificPrefix"),
+        honorific_suffix: text(name, "honorificSuffix"),
+    });
+    let mut emails = labelled(user, "emails");
+    if is_derived(&emails, &user_name) {
+        emails.clear();
+    }
+    UserValues {
+        external_id: text(user, "externalId"),
+        active: user.get("active").and_then(Value::as_bool),
+        profile: MemberProfile {
+            name,
+            display_name: text(user, "displayName"),
+            nick_name: text(user, "nickName"),
+            profile_url: text(user, "profileUrl"),
+            title: text(user, "title"),
+            user_type: text(user, "userType"),
+            preferred_language: text(user, "preferredLanguage"),
+            locale: text(user, "locale"),
+            time_zone: text(user, "timezone"),
+            emails,
+            phone_numbers: labelled(user, "phoneNumbers"),
+            instant_messengers: labelled(user, "ims"),
+            photos: labelled(user, "photos"),
+            addresses: objects(user, "addresses").map(postal_address).collect(),
+            certificates: labelled(user, "x509Certificates"),
+            enterprise: object(user, ENTERPRISE_USER.id).map(enterprise),
+        },
+        user_name,
+    }
+}
+
+/// Reads what PATCH made of [`writable`]. A member whose address was derived and whom the PATCH gave no other
+/// keeps deriving it, also from a new user name.
+pub(crate) fn from_patched(before: &Member, after: &Map<String, Value>) -> UserValues {
+    let mut values = from_scim(after);
+    let derives = before
+        .profile
+        .as_ref()
+        .is_none_or(|profile| profile.emails.is_empty());
+    if derives && is_derived(&labelled(after, "emails"), &before.user_name) {
+        values.profile.emails.clear();
+    }
+    values
+}
+
+fn is_derived(emails: &[LabelledValue], user_name: &str) -> bool {
+    matches!(emails, [only] if only.value == user_name
+        && only.r#type == "work"
+        && only.primary
+        && only.display.is_empty())
+}
+
+fn access(access: Option<&EffectiveAccess>) -> Value {
+    let refs = |refs: &[NamedRef]| -> Vec<Value> {
+        refs.iter()
+            .map(|named| json!({"value": named.id, "display": named.name}))
+            .collect()
+    };
+    let nothing = EffectiveAccess::default();
+    let access = access.unwrap_or(&nothing);
+    json!({
+        "roles": refs(&access.roles),
+        "businessEntities": refs(&access.business_entities),
+        "reach": match access.reach() {
+            Reach::All => "all",
+            Reach::Listed => "listed",
+            Reach::None | Reach::Unspecified => "none",
+        },
+    })
+}
+
+fn put(container: &mut Map<String, Value>, name: &str, text: &str) {
+    if !text.is_empty() {
+        container.insert(name.to_owned(), json!(text));
+    }
+}
+
+fn put_object(container: &mut Map<String, Value>, name: &str, parts: Map<String, Value>) {
+    if !parts.is_empty() {
+        container.insert(name.to_owned(), Value::Object(parts));
+    }
+}
+
+fn put_labelled(container: &mut Map<String, Value>, name: &str, values: &[LabelledValue]) {
+    let elements: Vec<Value> = values
+        .iter()
+        .map(|value| {
+            let mut parts = Map::new();
+            put(&mut parts, "value", &value.value);
+            put(&mut parts, "display", &value.display);
+            put(&mut parts, "type", &value.r#type);
+            put_primary(&mut parts, value.primary);
+            Value::Object(parts)
+        })
+        .collect();
+    if !elements.is_empty() {
+        container.insert(name.to_owned(), Value::Array(elements));
+    }
+}
+
+fn put_primary(parts: &mut Map<String, Value>, primary: bool) {
+    if primary {
+        parts.insert("primary".to_owned(), json!(true));
+    }
+}
+
+fn address(address: &PostalAddress) -> Map<String, Value> {
+    let mut parts = Map::new();
+    put(&mut parts, "formatted", &address.formatted);
+    put(&mut parts, "streetAddress", &address.street_address);
+    put(&mut parts, "locality", &address.locality);
+    put(&mut parts, "region", &address.region);
+    put(&mut parts, "postalCode", &address.postal_code);
+    put(&mut parts, "country", &address.country);
+    put(&mut parts, "type", &address.r#type);
+    put_primary(&mut parts, address.primary);
+    parts
+}
+
+fn postal_address(parts: &Map<String, Value>) -> PostalAddress {
+    PostalAddress {
+        formatted: text(parts, "formatted"),
+        street_address: text(parts, "streetAddress"),
+        locality: text(parts, "locality"),
+        region: text(parts, "region"),
+        postal_code: text(parts, "postalCode"),
+        country: text(parts, "country"),
+        r#type: text(parts, "type"),
+        primary: is_primary(parts),
+    }
+}
+
+fn enterprise_parts(enterprise: &Enterprise) -> Map<String, Value> {
+    let mut parts = Map::new();
+    put(&mut parts, "employeeNumber", &enterprise.employee_number);
+    put(&mut parts, "costCenter", &enterprise.cost_center);
+    put(&mut parts, "organization", &enterprise.organization);
+    put(&mut parts, "division", &enterprise.division);
+    put(&mut parts, "department", &enterprise.department);
+    if let Some(manager) = &enterprise.manager {
+        let mut of_manager = Map::new();
+        put(&mut of_manager, "value", &manager.value);
+        put(&mut of_manager, "$ref", &manager.r#ref);
+        put(&mut of_manager, "displayName", &manager.display_name);
+        put_object(&mut parts, "manager", of_manager);
+    }
+    parts
+}
+
+fn enterprise(parts: &Map<String, Value>) -> Enterprise {
+    Enterprise {
+        employee_number: text(parts, "employeeNumber"),
+        cost_center: text(parts, "costCenter"),
+        organization: text(parts, "organization"),
+        division: text(parts, "division"),
+        department: text(parts, "department"),
+        manager: object(parts, "manager").map(|manager| Manager {
+            value: text(manager, "value"),
+            r#ref: text(manager, "$ref"),
+            display_name: text(manager, "displayName"),
+        }),
+    }
+}
+
+fn text(container: &Map<String, Value>, name: &str) -> String {
+    container
+        .get(name)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
+}
+
+fn object<'a>(container: &'a Map<String, Value>, name: &str) -> Option<&'a Map<String, Value>> {
+    container.get(name).and_then(Value::as_object)
+}
+
+fn objects<'a>(
+    container: &'a Map<String, Value>,
+    name: &str,
+) -> impl Iterator<Item = &'a Map<String, Value>> {
+    container
+        .get(name)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_object)
+}
+
+fn labelled(container: &Map<String, Value>, name: &str) -> Vec<LabelledValue> {
+    objects(container, name)
+        .map(|parts| LabelledValue {
+            value: text(parts, "value"),
+            display: text(parts, "display"),
+            r#type: text(parts, "type"),
+            primary: is_primary(parts),
+        })
+        .collect()
+}
+
+fn is_primary(parts: &Map<String, Value>) -> bool {
+    parts
+        .get("primary")
+        .and_then(Value::as_bool)
+        .unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests;
