@@ -233,7 +233,7 @@ pub(crate) fn closest(wanted: &str, known: &[String]) -> Vec<String> {
                 wanted.len() > 2 && (name_key.contains(&wanted) || wanted.contains(&name_key));
             (if contains { edits.max(0.7) } else { edits }, name)
         })
-        .filter(|(score, _)| *score >= 0.4)
+        .filter(|(score, _)| *score >= 0.5)
         .collect();
     scored.sort_by(|(a, first), (b, second)| b.total_cmp(a).then_with(|| first.cmp(second)));
     scored

@@ -273,22 +273,24 @@ pub(super) fn update(
         if old.is_some() {
             statement.push(
                 ", unbound AS (UPDATE group_targets SET to_event = ? \
-                   WHERE site_id = ? AND group_id = ? AND to_event IS NULL)",
+                   WHERE site_id = ? AND group_id = ? AND to_event IS NULL RETURNING group_id)",
             );
             statement.push_bind::<BigInt, _>(event);
             statement.push_bind::<SqlUuid, _>(site);
             statement.push_bind::<SqlUuid, _>(group);
         }
         if let Some(new) = new {
+            // Reads what ended the old binding, so that it runs after it: one binding holds at a time.
             statement.push(
                 ", bound AS (INSERT INTO group_targets \
-                   (site_id, group_id, role_id, business_entity_id, from_event) VALUES (?, ?, ?, ?, ?))",
+                   (site_id, group_id, role_id, business_entity_id, from_event) SELECT ?, ?, ?, ?, ? ",
             );
             statement.push_bind::<SqlUuid, _>(site);
             statement.push_bind::<SqlUuid, _>(group);
             statement.push_bind::<Nullable<SqlUuid>, _>(new.role());
             statement.push_bind::<Nullable<SqlUuid>, _>(new.business_entity());
             statement.push_bind::<BigInt, _>(event);
+            statement.push(if old.is_some() { "FROM unbound)" } else { ")" });
         }
     }
     statement.push(" SELECT count(*) AS count FROM changed");
@@ -344,12 +346,12 @@ pub(super) fn change_members(
              AND (EXISTS (SELECT FROM added) OR EXISTS (SELECT FROM removed))) \
          SELECT ARRAY(SELECT member_id FROM added) AS added, \
                 ARRAY(SELECT member_id FROM removed) AS removed, \
-                ARRAY(SELECT a.member_id FROM this CROSS JOIN added a JOIN members m USING (site_id, member_id) \
+                ARRAY(SELECT a.member_id FROM this CROSS JOIN added a JOIN members m ON m.site_id = a.site_id AND m.member_id = a.member_id \
                       WHERE m.active AND NOT EXISTS (SELECT FROM grants d \
                         WHERE d.site_id = a.site_id AND d.member_id = a.member_id AND d.to_event IS NULL \
                           AND (d.role_id = this.role_id OR d.business_entity_id = this.business_entity_id))) \
                   AS gained, \
-                ARRAY(SELECT a.member_id FROM this CROSS JOIN removed a JOIN members m USING (site_id, member_id) \
+                ARRAY(SELECT a.member_id FROM this CROSS JOIN removed a JOIN members m ON m.site_id = a.site_id AND m.member_id = a.member_id \
                       WHERE m.active AND NOT EXISTS (SELECT FROM grants d \
                         WHERE d.site_id = a.site_id AND d.member_id = a.member_id AND d.to_event IS NULL \
                           AND (d.role_id = this.role_id OR d.business_entity_id = this.business_entity_id))) \
