@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use roster_stack::{demo::demo, okta::AppKind};
 
 /// Runs a whole Roster on this machine.
 #[derive(Parser)]
@@ -17,7 +18,11 @@ enum Command {
     /// Runs the stack of the current folder until Ctrl-C.
     Run,
     /// Acts as Okta for a company of 200 people, beside a running stack or by itself.
-    Demo,
+    Demo {
+        /// As an app that was made by Okta's App Integration Wizard, which sends everything as PUT.
+        #[arg(long)]
+        wizard: bool,
+    },
     /// Stops what its launcher leaves behind (started by the launcher itself).
     #[command(hide = true)]
     Guard,
@@ -26,7 +31,8 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Run => roster_stack::run::run(),
-        Command::Demo => roster_stack::demo::demo(),
+        Command::Demo { wizard: false } => demo(AppKind::Catalogue),
+        Command::Demo { wizard: true } => demo(AppKind::Wizard),
         Command::Guard => roster_stack::guard::run_guard().map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {

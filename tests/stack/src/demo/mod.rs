@@ -16,7 +16,7 @@ use crate::{
     dev_env::DevEnv,
     grpc::{Caller, site},
     guard::{Charge, Guard},
-    okta::Okta,
+    okta::{AppKind, Okta},
     ports::free_port,
     postgres::ClusterOptions,
     run::{DEV_ENV, FOLDER},
@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Plays the demonstration beside the stack of the current folder, or on one of its own.
-pub fn demo() -> Result<ExitCode> {
+pub fn demo(app: AppKind) -> Result<ExitCode> {
     let company = Company::load()?;
     let runtime = Runtime::new().context("no runtime")?;
     let folder = env::current_dir()
@@ -35,7 +35,7 @@ pub fn demo() -> Result<ExitCode> {
     let facts = DevEnv::read(&folder.join(DEV_ENV))?;
     if let Some(facts) = facts.filter(|facts| runtime.block_on(answers(facts))) {
         eprintln!("Beside the running stack: {}", facts.scim_url);
-        return runtime.block_on(play(&facts, &company));
+        return runtime.block_on(play(&facts, &company, app));
     }
     eprintln!("No stack is running here; starting one for the demonstration");
     let guard = Guard::spawn(None)?;
@@ -44,18 +44,18 @@ pub fn demo() -> Result<ExitCode> {
     let stack = Stack::start(own_stack(folder.path())?, &guard, &runtime, |line| {
         eprintln!("  {line}");
     })?;
-    let outcome = runtime.block_on(play(stack.facts(), &company));
+    let outcome = runtime.block_on(play(stack.facts(), &company, app));
     drop(stack);
     outcome
 }
 
-async fn play(facts: &DevEnv, company: &Company) -> Result<ExitCode> {
+async fn play(facts: &DevEnv, company: &Company, app: AppKind) -> Result<ExitCode> {
     eprintln!(
         "Okta pushes a company of {} people and {} groups",
         company.people.len(),
         company.groups.len()
     );
-    story::play(facts, company).await?;
+    story::play(facts, company, app).await?;
     let differences = report::report(facts, company).await?;
     if differences.is_empty() {
         println!(

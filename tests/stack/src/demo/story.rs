@@ -13,7 +13,7 @@ use super::{
 use crate::{
     dev_env::DevEnv,
     grpc::{Caller, accept, refused, site},
-    okta::{Okta, PushedGroup},
+    okta::{AppKind, Okta, PushedGroup},
     site::make_business_entity,
 };
 
@@ -21,8 +21,8 @@ use crate::{
 type Ids = BTreeMap<String, String>;
 
 /// Plays the whole story.
-pub(super) async fn play(facts: &DevEnv, company: &Company) -> Result<()> {
-    let okta = Okta::new(&facts.scim_url, &facts.scim_token)?;
+pub(super) async fn play(facts: &DevEnv, company: &Company, app: AppKind) -> Result<()> {
+    let okta = Okta::new(&facts.scim_url, &facts.scim_token)?.as_app(app);
     let caller = Caller::new(&facts.grpc_addr, &facts.service_token)?;
     let domain = &facts.site_domain;
 
