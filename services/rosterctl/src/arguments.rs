@@ -5,19 +5,22 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const EXAMPLES: &str = "\
-Tokens: a command uses --token-file or ROSTER_TOKEN where given. Otherwise making sites and administering
-credentials use ROSTER_BOOTSTRAP_TOKEN, and everything uses ROSTER_SERVICE_TOKEN. Beside a development
-stack (`make run`), all of it is read from .roster/dev.env, unless --addr or ROSTER_GRPC_ADDR names
-another identity.
+Tokens: a command takes the one of --token-file or ROSTER_TOKEN. Where neither
+is given, making sites and administering credentials take ROSTER_BOOTSTRAP_TOKEN,
+or else, like everything, ROSTER_SERVICE_TOKEN. In the folder of a development
+stack (`make run`) all of it is read from .roster/dev.env, unless --addr or
+ROSTER_GRPC_ADDR names another identity.
 
 Examples:
-  rosterctl sites create acme --owner-email olivia@acme.example --given-name Olivia --family-name Owner
-  rosterctl --site acme credentials issue --label Okta --scope provision > okta.token
+  rosterctl sites create acme --owner-email olivia@acme.example \\
+      --given-name Olivia --family-name Owner
+  rosterctl --site acme credentials issue --label Okta --scope provision > token
   rosterctl --site acme credentials list
   rosterctl --site acme access show olivia@acme.example
   rosterctl --site acme --output json events list --limit 20
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the token may not, 4 not found, 5 identity can't be reached";
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the token is not valid or may not,
+4 not found, 5 identity can't be reached";
 
 /// Administers Roster's sites and credentials, and shows who may do what.
 #[derive(Debug, Parser)]

@@ -42,13 +42,8 @@ impl Failure {
                 violation.field, violation.description
             ));
         }
-        if let Some(info) = details.error_info() {
-            if let Some(id) = info.metadata.get("id") {
-                message.push_str(&format!("\n  taken by: {id}"));
-            }
-            if let Some(hint) = hint(&info.reason) {
-                message.push_str(&format!("\n  {hint}"));
-            }
+        if let Some(hint) = details.error_info().and_then(|info| hint(&info.reason)) {
+            message.push_str(&format!("\n  {hint}"));
         }
         Self {
             message,

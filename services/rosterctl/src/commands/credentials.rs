@@ -31,7 +31,10 @@ pub(super) async fn run(settings: &Settings, command: Credentials) -> Result<(),
                 all_sites,
                 label,
                 scopes: scopes.into_iter().map(|name| scope(name).into()).collect(),
-                expire_time: expires_in.map(|time| Timestamp::from(SystemTime::now() + time)),
+                expire_time: expires_in.map(|time| {
+                    let moment = Timestamp::from(SystemTime::now() + time);
+                    Timestamp { nanos: 0, ..moment }
+                }),
                 validate_only: false,
             };
             let request = settings.request(Purpose::Administer, request)?;

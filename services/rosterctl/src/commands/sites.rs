@@ -39,7 +39,7 @@ pub(super) async fn run(settings: &Settings, command: Sites) -> Result<(), Failu
             let owner = made.owner.unwrap_or_default();
             print(
                 settings,
-                || format!("{}\nOwner              {}", table(&site), owner.user_name),
+                || format!("{}\nOwner                {}", table(&site), owner.user_name),
                 || {
                     json!({
                         "site": json::site(&site),
