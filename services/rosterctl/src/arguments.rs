@@ -6,10 +6,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const EXAMPLES: &str = "\
 Tokens: a command takes the one of --token-file or ROSTER_TOKEN. Where neither
-is given, making sites and administering credentials take ROSTER_BOOTSTRAP_TOKEN,
-or else, like everything, ROSTER_SERVICE_TOKEN. In the folder of a development
-stack (`make run`) all of it is read from .roster/dev.env, unless --addr or
-ROSTER_GRPC_ADDR names another identity.
+is given, making sites and administering credentials take
+ROSTER_BOOTSTRAP_TOKEN, or else, like everything, ROSTER_SERVICE_TOKEN. In the
+folder of a development stack (`make run`) all of it is read from
+.roster/dev.env, unless --addr or ROSTER_GRPC_ADDR names another identity.
 
 Examples:
   rosterctl sites create acme --owner-email olivia@acme.example \\
@@ -19,8 +19,8 @@ Examples:
   rosterctl --site acme access show olivia@acme.example
   rosterctl --site acme --output json events list --limit 20
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the token is not valid or may not,
-4 not found, 5 identity can't be reached";
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the token is not valid or
+may not, 4 not found, 5 identity can't be reached";
 
 /// Administers Roster's sites and credentials, and shows who may do what.
 #[derive(Debug, Parser)]
