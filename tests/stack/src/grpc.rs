@@ -51,6 +51,11 @@ impl Caller {
         request
     }
 
+    /// The connection, for clients that are not listed here.
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
     /// The sites.
     pub fn sites(&self) -> SiteServiceClient<Channel> {
         SiteServiceClient::new(self.channel.clone())

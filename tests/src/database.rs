@@ -1,0 +1,185 @@
+//! A PostgreSQL cluster for the whole test run, and a database of its own for each test.
+
+use std::{
+    fs,
+    process::Command,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, sql_types::BigInt};
+use roster_stack::{
+    guard::{Guard, program},
+    postgres::{Cluster, ClusterOptions},
+};
+
+/// The cluster, and the guard that stops it when the test run ends in whatever way.
+#[derive(Debug)]
+pub struct Server {
+    /// Stops everything that the tests start.
+    pub guard: Guard,
+    /// The cluster.
+    pub cluster: Cluster,
+}
+
+const TEMPLATE: &str = "roster_template";
+
+/// The cluster of this test run, with a migrated template database; started by the first test.
+pub fn server() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(|| {
+        let guard = Guard::spawn(None).unwrap();
+        let options = ClusterOptions::temporary()
+            .unwrap()
+            .setting("fsync", "off")
+            .setting("synchronous_commit", "off")
+            .setting("full_page_writes", "off")
+            .setting("max_connections", "300")
+            // What `statements` reads.
+            .setting("log_statement", "all")
+            .setting("log_line_prefix", "%a|");
+        let cluster = Cluster::start(options, &guard).unwrap();
+        cluster.create_database(TEMPLATE, None).unwrap();
+        migrate(&cluster.url(TEMPLATE));
+        Server { guard, cluster }
+    })
+}
+
+/// Runs `identity migrate` on a database.
+pub fn migrate(url: &str) {
+    let output = Command::new(program("identity").unwrap())
+        .arg("migrate")
+        .env("DATABASE_URL", url)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// A database of one test; dropped with it.
+#[derive(Debug)]
+pub struct Database {
+    name: String,
+    url: String,
+}
+
+impl Database {
+    /// A new database with the newest schema and nothing in it.
+    pub fn create() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let server = server();
+        server
+            .cluster
+            .create_database(&name, Some(TEMPLATE))
+            .unwrap();
+        Self {
+            url: server.cluster.url(&name),
+            name,
+        }
+    }
+
+    /// Its address.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// A connection of the test's own.
+    pub fn connect(&self) -> PgConnection {
+        PgConnection::establish(&self.url).unwrap()
+    }
+
+    /// The number that a query answers with in its column `n`.
+    pub fn number(&self, query: &str) -> i64 {
+        #[derive(QueryableByName)]
+        struct Row {
+            #[diesel(sql_type = BigInt)]
+            n: i64,
+        }
+        let rows: Vec<Row> = diesel::sql_query(query).load(&mut self.connect()).unwrap();
+        rows.first().map_or(0, |row| row.n)
+    }
+
+    /// Everything that stands in the tables that a request can change, as one text: equal before and
+    /// after means that nothing was written.
+    pub fn snapshot(&self) -> String {
+        #[derive(QueryableByName)]
+        struct Row {
+            #[diesel(sql_type = diesel::sql_types::Text)]
+            t: String,
+        }
+        let mut connection = self.connect();
+        let mut text = String::new();
+        for table in [
+            "sites",
+            "site_clocks",
+            "site_divisions",
+            "members",
+            "member_activity",
+            "roles",
+            "role_permissions",
+            "business_entities",
+            "groups",
+            "group_targets",
+            "group_members",
+            "grants",
+            "events",
+        ] {
+            let rows: Vec<Row> =
+                diesel::sql_query(format!("SELECT {table}::text AS t FROM {table} ORDER BY 1"))
+                    .load(&mut connection)
+                    .unwrap();
+            text.push_str(table);
+            for row in rows {
+                text.push('\n');
+                text.push_str(&row.t);
+            }
+            text.push('\n');
+        }
+        text
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        // A test that failed may leave connections; the cluster goes away in any case.
+        let _left = server().cluster.drop_database(&self.name);
+    }
+}
+
+/// The statements of the transactions of one trace, in order, without the one that begins them (which
+/// brings the trace along): what PostgreSQL's log has under that trace id.
+pub fn statements(trace_id: &str) -> Vec<String> {
+    let prefix = format!("identity {trace_id}|");
+    let patience = Instant::now() + Duration::from_secs(5);
+    loop {
+        let log = fs::read(server().cluster.log()).unwrap();
+        let log = String::from_utf8_lossy(&log);
+        let found: Vec<String> = log
+            .lines()
+            .filter_map(|line| line.strip_prefix(&prefix))
+            .filter_map(|line| {
+                let line = line.strip_prefix("LOG:  ")?;
+                line.strip_prefix("statement: ").or_else(|| {
+                    line.strip_prefix("execute ")?
+                        .split_once(": ")
+                        .map(|(_, sql)| sql)
+                })
+            })
+            .map(str::to_owned)
+            .collect();
+        let ended = found
+            .last()
+            .is_some_and(|last| last == "COMMIT" || last == "ROLLBACK");
+        if ended || Instant::now() > patience {
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,8 @@
+#![doc = include_str!("../README.md")]
+#![allow(clippy::unwrap_used, reason = "a test that can't go on stops")]
+
+pub mod database;
+pub mod faults;
+pub mod rpc;
+pub mod scim;
+pub mod world;

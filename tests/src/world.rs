@@ -1,0 +1,277 @@
+//! A Roster of its own for each test: a database, both services on free ports, a site.
+
+use std::path::{Path, PathBuf};
+
+use identity_proto::v1 as pb;
+use roster_stack::{
+    grpc::{Caller, site},
+    ports::free_port,
+    services::{Service, ServiceOptions},
+};
+use tempfile::TempDir;
+
+use crate::{
+    database::{Database, server},
+    rpc::Rpc,
+    scim::Scim,
+};
+
+/// The bootstrap token of every test's identity.
+pub const BOOTSTRAP: &str = "bootstrap-token-of-the-integration-tests";
+/// The user name of a site's first Owner.
+pub const OWNER: &str = "owner@acme.example";
+
+/// How a test's Roster differs from the usual one.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Variables of identity's environment.
+    pub identity: Vec<(&'static str, String)>,
+    /// Variables of the facade's environment.
+    pub facade: Vec<(&'static str, String)>,
+    /// Where identity finds the database instead (a proxy before it).
+    pub database_url: Option<String>,
+    /// Where the facade finds identity instead (a proxy before it), as a port.
+    pub identity_port: Option<u16>,
+}
+
+/// A running Roster.
+#[derive(Debug)]
+pub struct World {
+    /// The facade.
+    pub facade: Service,
+    /// Identity.
+    pub identity: Service,
+    /// The database.
+    pub database: Database,
+    logs: TempDir,
+}
+
+/// A site and its callers.
+#[derive(Debug)]
+pub struct Site {
+    /// The site's id.
+    pub id: String,
+    /// The site's domain.
+    pub domain: String,
+    /// Its identity provider.
+    pub scim: Scim,
+    /// The identity provider's token.
+    pub scim_token: String,
+    /// A service that may read and write everything of the site, and administer it.
+    pub rpc: Rpc,
+    /// That service's token.
+    pub service_token: String,
+}
+
+impl World {
+    /// Starts a Roster.
+    pub async fn start() -> Self {
+        Self::with(Settings::default()).await
+    }
+
+    /// Starts a Roster that differs from the usual one.
+    pub async fn with(settings: Settings) -> Self {
+        tokio::task::spawn_blocking(move || Self::start_blocking(settings))
+            .await
+            .unwrap()
+    }
+
+    fn start_blocking(settings: Settings) -> Self {
+        let guard = &server().guard;
+        let database = Database::create();
+        let logs = tempfile::tempdir().unwrap();
+        let url = settings
+            .database_url
+            .as_deref()
+            .unwrap_or(database.url())
+            .to_owned();
+        let mut options = Self::identity_options(
+            &url,
+            free_port().unwrap(),
+            &logs.path().join("identity.log"),
+        );
+        for (name, value) in settings.identity {
+            options = options.variable(name, value);
+        }
+        let identity = Service::start(options, guard).unwrap();
+        let mut options = ServiceOptions::facade(
+            settings.identity_port.unwrap_or(identity.port()),
+            free_port().unwrap(),
+            free_port().unwrap(),
+            &logs.path().join("facade.log"),
+        );
+        for (name, value) in settings.facade {
+            options = options.variable(name, value);
+        }
+        let facade = Service::start(options, guard).unwrap();
+        Self {
+            facade,
+            identity,
+            database,
+            logs,
+        }
+    }
+
+    /// What an identity of a test is started with.
+    pub fn identity_options(url: &str, port: u16, log: &Path) -> ServiceOptions {
+        ServiceOptions::identity(url, port, free_port().unwrap(), log)
+            .variable("ROSTER_BOOTSTRAP_TOKEN", BOOTSTRAP)
+            .variable("ROSTER_DB_POOL", "6")
+    }
+
+    /// A second identity on the same database, on a port of its own.
+    pub async fn another_identity(&self) -> Service {
+        let url = self.database.url().to_owned();
+        let log = self.logs.path().join("identity-2.log");
+        tokio::task::spawn_blocking(move || {
+            let options = Self::identity_options(&url, free_port().unwrap(), &log);
+            Service::start(options, &server().guard).unwrap()
+        })
+        .await
+        .unwrap()
+    }
+
+    /// The folder of the services' logs.
+    pub fn logs(&self) -> PathBuf {
+        self.logs.path().to_owned()
+    }
+
+    /// What both services have logged.
+    pub fn log(&self) -> String {
+        [self.identity.log(), self.facade.log()]
+            .map(|path| std::fs::read_to_string(path).unwrap_or_default())
+            .join("\n")
+    }
+
+    /// Where identity is.
+    pub fn grpc_addr(&self) -> String {
+        format!("127.0.0.1:{}", self.identity.port())
+    }
+
+    /// A caller of identity with this token.
+    pub fn caller(&self, token: &str) -> Caller {
+        Caller::new(&self.grpc_addr(), token).unwrap()
+    }
+
+    /// A caller of the facade, for a site, with this in `Authorization`.
+    pub fn scim(&self, domain: &str, authorization: &str) -> Scim {
+        let url = format!("http://127.0.0.1:{}/{domain}/scim/v2", self.facade.port());
+        Scim::new(&url, authorization)
+    }
+
+    /// Makes a credential; answers with its token and id.
+    pub async fn issue(&self, domain: &str, scopes: &[pb::Scope]) -> (String, String) {
+        let bootstrap = self.caller(BOOTSTRAP);
+        let request = pb::IssueCredentialRequest {
+            site: site(domain),
+            label: "Okta of the tests".to_owned(),
+            scopes: scopes.iter().map(|scope| i32::from(*scope)).collect(),
+            ..Default::default()
+        };
+        let answer = bootstrap
+            .credentials()
+            .issue_credential(bootstrap.request(request))
+            .await
+            .unwrap()
+            .into_inner();
+        (answer.token, answer.credential.unwrap().id)
+    }
+
+    /// Makes a site with an Owner (`owner@<domain>.example`) and nothing else: not divided.
+    pub async fn bare_site(&self, domain: &str) -> Site {
+        let bootstrap = self.caller(BOOTSTRAP);
+        let request = pb::CreateSiteRequest {
+            domain: domain.to_owned(),
+            owner: Some(pb::NewOwner {
+                user_name: format!("owner@{domain}.example"),
+                given_name: "Olivia".to_owned(),
+                family_name: "Owner".to_owned(),
+            }),
+            ..Default::default()
+        };
+        let made = bootstrap
+            .sites()
+            .create_site(bootstrap.request(request))
+            .await
+            .unwrap();
+        let (scim_token, _) = self.issue(domain, &[pb::Scope::Provision]).await;
+        let (service_token, _) = self
+            .issue(
+                domain,
+                &[pb::Scope::Read, pb::Scope::Write, pb::Scope::Administer],
+            )
+            .await;
+        Site {
+            id: made.into_inner().site.unwrap().id,
+            domain: domain.to_owned(),
+            scim: self.scim(domain, &format!("Bearer {scim_token}")),
+            scim_token,
+            rpc: Rpc {
+                caller: self.caller(&service_token),
+                site: None,
+            },
+            service_token,
+        }
+    }
+
+    /// Makes the site `acme`, divided into `EU GmbH` and `US Inc`; without an entity a member reaches
+    /// nothing.
+    pub async fn acme(&self) -> Site {
+        self.site("acme").await
+    }
+
+    /// Like [`World::acme`], of another domain.
+    pub async fn site(&self, domain: &str) -> Site {
+        let site = self.bare_site(domain).await;
+        for name in ["EU GmbH", "US Inc"] {
+            site.make_entity(name).await;
+        }
+        let caller = &site.rpc.caller;
+        let request = pb::DivideSiteRequest {
+            unassigned_reach: pb::Reach::None.into(),
+            ..Default::default()
+        };
+        caller
+            .sites()
+            .divide_site(caller.request(request))
+            .await
+            .unwrap();
+        site
+    }
+}
+
+impl Site {
+    /// Makes a business entity; answers with its id.
+    pub async fn make_entity(&self, name: &str) -> String {
+        let caller = &self.rpc.caller;
+        let entity = pb::BusinessEntity {
+            name: name.to_owned(),
+            ..Default::default()
+        };
+        let request = pb::CreateBusinessEntityRequest {
+            business_entity: Some(entity),
+            ..Default::default()
+        };
+        let answer = caller
+            .business_entities()
+            .create_business_entity(caller.request(request))
+            .await;
+        answer.unwrap().into_inner().business_entity.unwrap().id
+    }
+
+    /// Makes a custom role; answers with its id.
+    pub async fn make_role(&self, name: &str, permissions: &[&str]) -> String {
+        let caller = &self.rpc.caller;
+        let role = pb::Role {
+            name: name.to_owned(),
+            permissions: permissions.iter().map(|name| (*name).to_owned()).collect(),
+            ..Default::default()
+        };
+        let request = pb::CreateRoleRequest {
+            role: Some(role),
+            ..Default::default()
+        };
+        let answer = caller.roles().create_role(caller.request(request)).await;
+        answer.unwrap().into_inner().role.unwrap().id
+    }
+}
