@@ -33,8 +33,12 @@ use crate::{
     },
 };
 
-/// How often a PATCH that had to read first is tried while others change the same resource.
-pub(crate) const ATTEMPTS: u32 = 5;
+/// How often a PATCH that had to read first is tried while others change the same resource. Each time somebody
+/// gets through, so dozens of clients at once all do; identity's deadline ends it earlier where time runs out.
+pub(crate) const ATTEMPTS: u32 = 40;
+
+/// The longest pause between two tries, in milliseconds.
+const LONGEST_PAUSE: u64 = 200;
 
 pub(crate) async fn list(_app: App, call: Call) -> Result<Reply, Refusal> {
     let query = call.query()?;
@@ -191,7 +195,7 @@ pub(crate) fn expect_version(if_match: &IfMatch, version: i64) -> Result<IfMatch
 
 /// Waits a little, differently long, so that those who collided do not collide again.
 pub(crate) async fn pause(attempt: u32) {
-    let most = 20 * u64::from(attempt);
+    let most = (10 * u64::from(attempt)).min(LONGEST_PAUSE);
     tokio::time::sleep(Duration::from_millis(rand::random_range(1..=most))).await;
 }
 
