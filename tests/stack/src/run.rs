@@ -6,8 +6,9 @@ use std::{
     io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::{Arc, OnceLock},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
@@ -167,22 +168,24 @@ fn admin_port(port: u16, others: &[u16]) -> Result<u16> {
     }
 }
 
-/// Sets the flag on the first signal; on a second one ends at once, and the guard stops the rest.
+/// Sets the flag on the first signal. On a later one ends at once, and the guard stops the rest.
 fn listen_for_signals(runtime: &Runtime, stop: &StopFlag) -> Result<()> {
     let _context = runtime.enter();
+    let first: Arc<OnceLock<Instant>> = Arc::default();
     for kind in [
         SignalKind::interrupt(),
         SignalKind::terminate(),
         SignalKind::hangup(),
     ] {
         let mut signals = signal(kind).context("signals can't be received")?;
-        let stop = stop.clone();
+        let (stop, first) = (stop.clone(), first.clone());
         runtime.spawn(async move {
             while signals.recv().await.is_some() {
-                if stop.is_set() {
+                stop.set();
+                // One wish may come as several signals: make passes on what its group gets as well.
+                if first.get_or_init(Instant::now).elapsed() > Duration::from_secs(1) {
                     std::process::exit(130);
                 }
-                stop.set();
             }
         });
     }
