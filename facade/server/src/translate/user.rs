@@ -144,10 +144,6 @@ pub(crate) fn from_scim(user: &Map<String, Value>) -> UserValues {
         honorific_prefix: text(name, "honorificPrefix"),
         honorific_suffix: text(name, "honorificSuffix"),
     });
-    let mut emails = labelled(user, "emails");
-    if is_derived(&emails, &user_name) {
-        emails.clear();
-    }
     UserValues {
         external_id: text(user, "externalId"),
         active: user.get("active").and_then(Value::as_bool),
@@ -161,7 +157,8 @@ pub(crate) fn from_scim(user: &Map<String, Value>) -> UserValues {
             preferred_language: text(user, "preferredLanguage"),
             locale: text(user, "locale"),
             time_zone: text(user, "timezone"),
-            emails,
+            // As sent, also where it is the derived address put back: identity knows which it is.
+            emails: labelled(user, "emails"),
             phone_numbers: labelled(user, "phoneNumbers"),
             instant_messengers: labelled(user, "ims"),
             photos: labelled(user, "photos"),

@@ -317,7 +317,9 @@ pub(crate) async fn update(
                 after.active = active;
             }
             if let Some(profile) = &change.profile {
-                after.profile = profile.clone();
+                after.profile = profile
+                    .clone()
+                    .succeeding(&before.profile, &after.user_name);
             }
             let (was, is) = differences(&before, &after);
             if is.as_object().is_none_or(serde_json::Map::is_empty) {

@@ -75,6 +75,22 @@ impl Profile {
         })
     }
 
+    /// This profile as the successor of `before`, for a member with this user name. A member without
+    /// addresses shows its user name as primary work address; a caller who puts that back as it was
+    /// shown has not given the member an address.
+    pub(crate) fn succeeding(mut self, before: &Self, user_name: &Name) -> Self {
+        let derived = pb::LabelledValue {
+            value: user_name.as_str().to_owned(),
+            r#type: "work".to_owned(),
+            primary: true,
+            ..pb::LabelledValue::default()
+        };
+        if before.0.emails.is_empty() && self.0.emails == [derived] {
+            self.0.emails.clear();
+        }
+        self
+    }
+
     /// The keys by which the member is found by e-mail address: the user name's where there are no
     /// addresses, as that is what is shown then.
     pub(crate) fn email_keys(&self, user_name: &Name) -> Vec<String> {
@@ -252,6 +268,29 @@ mod tests {
             ..Default::default()
         };
         assert!(Profile::read(nul).is_err());
+    }
+
+    #[test]
+    fn the_derived_address_put_back_is_no_address() {
+        let user_name = Name::user_name("Ann@Acme.example").unwrap();
+        let derived = pb::LabelledValue {
+            value: "Ann@Acme.example".to_owned(),
+            r#type: "work".to_owned(),
+            primary: true,
+            ..Default::default()
+        };
+        let put = Profile(pb::MemberProfile {
+            emails: vec![derived],
+            ..Default::default()
+        });
+        assert_eq!(
+            put.clone().succeeding(&Profile::default(), &user_name),
+            Profile::default()
+        );
+        // Who had it of its own keeps it, and so does who says another name's.
+        assert_eq!(put.clone().succeeding(&put, &user_name), put);
+        let renamed = Name::user_name("ann.lee@acme.example").unwrap();
+        assert_eq!(put.clone().succeeding(&Profile::default(), &renamed), put);
     }
 
     #[test]
