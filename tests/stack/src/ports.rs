@@ -1,13 +1,28 @@
 //! Ports on the loopback interface.
 
-use std::{io, net::TcpListener};
+use std::{io, net::TcpListener, ops::RangeInclusive};
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
+use rand::RngExt;
+
+/// Where to look for a port: below those that systems give to outgoing connections, so that none of them
+/// takes it while its server is restarted.
+const RANGE: RangeInclusive<u16> = 10_000..=32_000;
 
 /// A port that was free a moment ago.
 pub fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("no port is free on 127.0.0.1")?;
-    Ok(listener.local_addr()?.port())
+    // By chance, so that several who look at the same time find different ones.
+    for _ in 0..1000 {
+        let port = rand::rng().random_range(RANGE);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!(
+        "no port from {} to {} is free on 127.0.0.1",
+        RANGE.start(),
+        RANGE.end()
+    )
 }
 
 /// Whether somebody has the port.

@@ -69,7 +69,10 @@ pub fn run() -> Result<ExitCode> {
     let stack = match Stack::start(options, &guard, &runtime, say) {
         Ok(stack) => stack,
         // Told to stop while starting.
-        Err(_) if stop.is_set() => return Ok(ExitCode::SUCCESS),
+        Err(_) if stop.is_set() => {
+            say("\nStopped");
+            return Ok(ExitCode::SUCCESS);
+        }
         Err(error) => return Err(error),
     };
     stack.facts().write(&env_path)?;

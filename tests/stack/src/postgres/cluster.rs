@@ -4,6 +4,7 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -18,6 +19,8 @@ use super::{
 use crate::{
     files::{make_folder, write_private},
     guard::{Charge, Guard},
+    ports::is_taken,
+    process::wait_for,
     secret::random_text,
 };
 
@@ -257,8 +260,12 @@ impl Cluster {
     /// Starts the server again on the same port, after [`Cluster::stop`] or [`Cluster::kill`].
     pub fn restart(&self) -> Result<()> {
         self.stop();
+        // A connection that is just ending may hold the port for a moment.
+        wait_for(Duration::from_secs(5), || !is_taken(self.port));
         let server = Server::start(&self.options, &self.guard, Some(self.port))?;
         if server.port != self.port {
+            // Dropping the server does not stop it: it is kept, and stopped with the cluster.
+            *self.server() = Some(server);
             bail!("port {} was taken while PostgreSQL was stopped", self.port);
         }
         *self.server() = Some(server);

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    net::TcpListener,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, ExitStatus, Stdio},
@@ -17,7 +16,7 @@ use super::{account::Account, binaries::Binaries};
 use crate::{
     guard::{Charge, Guard, POSTGRES_STEPS, THROWAWAY_STEPS},
     logs,
-    ports::free_port,
+    ports::{free_port, is_taken},
     process::{self, Identity, wait_for},
 };
 
@@ -51,27 +50,27 @@ impl Server {
     /// Starts the server, on the wished port if that is free, and waits until it takes connections.
     pub(super) fn start(options: &ServerOptions, guard: &Guard, wish: Option<u16>) -> Result<Self> {
         stop_orphan(&options.data)?;
-        let mut wish = wish.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+        let mut port = match wish {
+            Some(port) if !is_taken(port) => port,
+            _ => free_port()?,
+        };
         let deadline = Instant::now() + LEFTOVERS;
         loop {
-            let port = match wish.take() {
-                Some(port) => port,
-                None => free_port()?,
-            };
             let mut server = Self::spawn(options, guard, port)?;
-            match server.wait_until_ready(&options.data)? {
-                None => return Ok(server),
-                Some(status) => {
-                    server.guard.forget(&server.charge);
-                    let last = logs::last_lines(&options.log, 15);
-                    // Somebody took the port first, or processes of a killed server are still ending.
-                    let passing = last.contains("could not bind IPv4 address")
-                        || last.contains("is still in use");
-                    if !passing || Instant::now() >= deadline {
-                        bail!("PostgreSQL does not start ({status}); the end of its log:\n{last}");
-                    }
-                    thread::sleep(Duration::from_millis(200));
-                }
+            let Some(status) = server.wait_until_ready(&options.data)? else {
+                return Ok(server);
+            };
+            server.guard.forget(&server.charge);
+            let last = logs::last_lines(&options.log, 15);
+            let in_time = Instant::now() < deadline;
+            if in_time && last.contains("could not bind IPv4 address") {
+                // Somebody was faster.
+                port = free_port()?;
+            } else if in_time && last.contains("is still in use") {
+                // Processes of a killed server are still ending.
+                thread::sleep(Duration::from_millis(100));
+            } else {
+                bail!("PostgreSQL does not start ({status}); the end of its log:\n{last}");
             }
         }
     }
@@ -170,12 +169,18 @@ impl Server {
 
     /// Kills the server and all its processes, as a machine under memory pressure might.
     pub(super) fn kill(&mut self) {
-        let children = process::children(self.child.id());
+        let children: Vec<Identity> = process::children(self.child.id())
+            .into_iter()
+            .filter_map(Identity::of)
+            .collect();
         process::send(self.child.id(), Signal::SIGKILL);
-        for child in children {
-            process::send(child, Signal::SIGKILL);
+        for child in &children {
+            child.signal(Signal::SIGKILL);
         }
         self.child.wait().ok();
+        for child in &children {
+            child.wait_until_gone(Duration::from_secs(5));
+        }
         self.guard.forget(&self.charge);
     }
 
