@@ -1,7 +1,11 @@
 #![doc = include_str!("../README.md")]
 
 /// Package `identity.v1`: messages, and a client and a server module for each service.
-#[allow(missing_docs, clippy::all, reason = "generated from the .proto files, which document it")]
+#[allow(
+    missing_docs,
+    clippy::all,
+    reason = "generated from the .proto files, which document it"
+)]
 pub mod v1 {
     tonic::include_proto!("identity.v1");
 }
