@@ -106,15 +106,47 @@ impl Database {
         rows.first().map_or(0, |row| row.n)
     }
 
-    /// Everything that stands in the tables that a request can change, as one text: equal before and
-    /// after means that nothing was written.
-    pub fn snapshot(&self) -> String {
+    /// Runs a statement.
+    pub fn execute(&self, statement: &str) {
+        diesel::sql_query(statement)
+            .execute(&mut self.connect())
+            .unwrap();
+    }
+
+    /// The texts that a query answers with in its column `t`.
+    pub fn texts(&self, query: &str) -> Vec<String> {
         #[derive(QueryableByName)]
         struct Row {
             #[diesel(sql_type = diesel::sql_types::Text)]
             t: String,
         }
-        let mut connection = self.connect();
+        let rows: Vec<Row> = diesel::sql_query(query).load(&mut self.connect()).unwrap();
+        rows.into_iter().map(|row| row.t).collect()
+    }
+
+    /// Makes many active members of a site (`m1@many.example`, `m2@many.example`, ..) without asking
+    /// anybody, as if its first event had; answers with their ids.
+    pub fn seed_members(&self, site_id: &str, count: u32) -> Vec<String> {
+        self.execute(&format!(
+            "WITH made AS (
+                INSERT INTO members (site_id, member_id, user_name, user_name_key, active, profile,
+                    email_keys, version, created_at, updated_at)
+                SELECT '{site_id}', gen_random_uuid(), name, name, true, '{{}}', ARRAY[name], 1, now(), now()
+                FROM (SELECT 'm' || n || '@many.example' AS name FROM generate_series(1, {count}) n) names
+                RETURNING site_id, member_id)
+             INSERT INTO member_activity (site_id, member_id, from_event)
+             SELECT site_id, member_id, 1 FROM made"
+        ));
+        self.execute("ANALYZE");
+        self.texts(&format!(
+            "SELECT member_id::text AS t FROM members
+             WHERE site_id = '{site_id}' AND user_name LIKE '%@many.example' ORDER BY 1"
+        ))
+    }
+
+    /// Everything that stands in the tables that a request can change, as one text: equal before and
+    /// after means that nothing was written.
+    pub fn snapshot(&self) -> String {
         let mut text = String::new();
         for table in [
             "sites",
@@ -131,14 +163,13 @@ impl Database {
             "grants",
             "events",
         ] {
-            let rows: Vec<Row> =
-                diesel::sql_query(format!("SELECT {table}::text AS t FROM {table} ORDER BY 1"))
-                    .load(&mut connection)
-                    .unwrap();
+            let rows = self.texts(&format!(
+                "SELECT {table}::text AS t FROM {table} ORDER BY 1"
+            ));
             text.push_str(table);
             for row in rows {
                 text.push('\n');
-                text.push_str(&row.t);
+                text.push_str(&row);
             }
             text.push('\n');
         }

@@ -259,6 +259,26 @@ impl Site {
         answer.unwrap().into_inner().business_entity.unwrap().id
     }
 
+    /// Sets what becomes of groups outside the convention.
+    pub async fn set_outside_groups(&self, outside_groups: pb::OutsideGroups) {
+        let caller = &self.rpc.caller;
+        let request = pb::UpdateSiteRequest {
+            values: Some(pb::Site {
+                outside_groups: outside_groups.into(),
+                ..Default::default()
+            }),
+            update_mask: Some(prost_types::FieldMask {
+                paths: vec!["outside_groups".to_owned()],
+            }),
+            ..Default::default()
+        };
+        caller
+            .sites()
+            .update_site(caller.request(request))
+            .await
+            .unwrap();
+    }
+
     /// Makes a custom role; answers with its id.
     pub async fn make_role(&self, name: &str, permissions: &[&str]) -> String {
         let caller = &self.rpc.caller;
