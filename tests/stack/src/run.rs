@@ -196,20 +196,34 @@ fn listen_for_signals(runtime: &Runtime, stop: &StopFlag) -> Result<()> {
 }
 
 /// Waits until told to stop; an error where a part ends by itself.
+/// How often parts may be started again within [`LATELY`] before something is really wrong.
+const REVIVALS: usize = 5;
+/// What counts as lately.
+const LATELY: Duration = Duration::from_secs(60);
+
+/// Waits until it is to stop. What ends by itself is started again, as a platform would do it.
 fn wait(stack: &Stack, stop: &StopFlag) -> Result<()> {
+    let mut revivals: Vec<Instant> = Vec::new();
     loop {
         if stop.is_set() {
             say("\nStopping");
             return Ok(());
         }
-        if let Some((name, status, log)) = stack.ended() {
-            let how = status
-                .map(|status| format!(" ({status})"))
-                .unwrap_or_default();
-            bail!(
-                "{name} has ended by itself{how}; stopping the rest. The end of its log:\n{}",
-                logs::last_lines(&log, 15)
-            );
+        if let Some(ended) = stack.ended() {
+            let last = logs::last_lines(&ended.log, 15);
+            let (name, how) = (ended.name, ended.how);
+            revivals.retain(|at| at.elapsed() < LATELY);
+            if revivals.len() >= REVIVALS {
+                bail!("{name} keeps ending by itself{how}; stopping. The end of its log:\n{last}");
+            }
+            revivals.push(Instant::now());
+            say(&format!(
+                "{name} has ended by itself{how}; starting it again"
+            ));
+            stack.revive().with_context(|| {
+                format!("{name} has ended by itself{how} and could not be started again")
+            })?;
+            say(&format!("{name} runs again"));
         }
         thread::sleep(Duration::from_millis(200));
     }

@@ -1,11 +1,6 @@
 //! A whole Roster: a database, identity, the facade and the demonstration site, started in order.
 
-use std::{
-    path::PathBuf,
-    process::{ExitStatus, Stdio},
-    thread,
-    time::Duration,
-};
+use std::{path::PathBuf, process::Stdio, thread, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use tokio::runtime::Runtime;
@@ -152,18 +147,52 @@ impl Stack {
     }
 
     /// The first part that has ended by itself: its name, how it ended, and its log.
-    pub fn ended(&self) -> Option<(&'static str, Option<ExitStatus>, PathBuf)> {
-        for service in [&self.facade, &self.identity] {
+    pub fn ended(&self) -> Option<Ended> {
+        for service in [&self.identity, &self.facade] {
             if let Some(status) = service.ended() {
-                return Some((service.name(), Some(status), service.log().to_owned()));
+                return Some(Ended {
+                    name: service.name(),
+                    how: format!(" ({status})"),
+                    log: service.log().to_owned(),
+                });
             }
         }
         let cluster = self
             .cluster
             .as_ref()
             .filter(|cluster| !cluster.is_running())?;
-        Some(("PostgreSQL", None, cluster.log().to_owned()))
+        Some(Ended {
+            name: "PostgreSQL",
+            how: String::new(),
+            log: cluster.log().to_owned(),
+        })
     }
+
+    /// Starts everything again that has ended, PostgreSQL first.
+    pub fn revive(&self) -> Result<()> {
+        if let Some(cluster) = &self.cluster
+            && !cluster.is_running()
+        {
+            cluster.restart()?;
+        }
+        for service in [&self.identity, &self.facade] {
+            if service.ended().is_some() {
+                service.restart()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A part of the stack that has ended by itself.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its name.
+    pub name: &'static str,
+    /// How it ended, for people; empty where that is not known.
+    pub how: String,
+    /// Its log.
+    pub log: PathBuf,
 }
 
 fn start_database(

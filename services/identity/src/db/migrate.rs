@@ -8,7 +8,7 @@ use super::pool::{Manager, explain};
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations");
 
 /// Any number; the same in every copy, so that two migrating at once wait for each other.
-const LOCK: i64 = 0x0052_6f73_7465_72;
+const LOCK: i64 = 0x526f_7374_6572;
 
 /// Brings the database at `url` to the newest schema and answers with the names of the migrations it
 /// ran. Safe to run at any time, also twice at once and beside a serving process.

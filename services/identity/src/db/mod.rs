@@ -53,6 +53,9 @@ pub(crate) enum Finish {
     Rollback,
 }
 
+/// What a transaction does.
+type Work<'a, T> = &'a dyn Fn(&mut Tx<'_>) -> Result<(T, Finish), Error>;
+
 /// The database. Clones share the connections.
 #[derive(Clone)]
 pub(crate) struct Db {
@@ -133,7 +136,7 @@ impl Db {
         caller_left: &AtomicBool,
         context: &RequestContext,
         read_only: bool,
-        work: &dyn Fn(&mut Tx<'_>) -> Result<(T, Finish), Error>,
+        work: Work<'_, T>,
     ) -> Result<T, Error> {
         let mut attempt = 0;
         let mut stale = 0;
@@ -204,7 +207,7 @@ fn attempt_once<T>(
     connection: &mut PooledPg,
     context: &RequestContext,
     read_only: bool,
-    work: &dyn Fn(&mut Tx<'_>) -> Result<(T, Finish), Error>,
+    work: Work<'_, T>,
 ) -> Attempt<T> {
     let mut tx = match Tx::begin(&mut connection.pg, context, read_only) {
         Ok(tx) => tx,

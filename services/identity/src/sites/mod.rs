@@ -100,6 +100,10 @@ pub(crate) async fn create(
     identity
         .found(context, input, |tx, caller, new| {
             let (mut tx, owner) = found(tx, caller, new)?;
+            let mut effect = Effect::of_one_member();
+            for role in &owner.roles {
+                effect.push(role.clone(), vec![owner.id], vec![]);
+            }
             tx.record(NewEvent {
                 kind: "site.created",
                 subject: tx.site_id(),
@@ -110,13 +114,9 @@ pub(crate) async fn create(
                     "custom_role_limit": CUSTOM_ROLE_LIMIT,
                     "owner": owner.summary(),
                 }),
-                effect: &Effect::default(),
+                effect: &effect,
             })?;
             let site = tx.site.clone();
-            let mut effect = Effect::of_one_member();
-            if let Some(role) = owner.roles.first() {
-                effect.push(role.clone(), vec![owner.id], vec![]);
-            }
             Ok((tx, (site, owner), effect))
         })
         .await
