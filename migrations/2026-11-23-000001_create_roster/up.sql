@@ -67,6 +67,8 @@ CREATE TABLE members (
     external_id text,
     active boolean NOT NULL,
     profile jsonb NOT NULL,
+    -- The profile with every text folded, to search in.
+    profile_keys jsonb NOT NULL,
     -- Keys to look up by: those of the e-mail addresses, the user name's where there are none.
     email_keys text[] NOT NULL,
     display_name_key text,

@@ -130,8 +130,9 @@ impl Database {
         self.execute(&format!(
             "WITH made AS (
                 INSERT INTO members (site_id, member_id, user_name, user_name_key, active, profile,
-                    email_keys, version, created_at, updated_at)
-                SELECT '{site_id}', gen_random_uuid(), name, name, true, '{{}}', ARRAY[name], 1, now(), now()
+                    profile_keys, email_keys, version, created_at, updated_at)
+                SELECT '{site_id}', gen_random_uuid(), name, name, true, '{{}}',
+                    jsonb_build_object('emails', jsonb_build_array(jsonb_build_object('value', name, 'type', 'work', 'primary', true))), ARRAY[name], 1, now(), now()
                 FROM (SELECT 'm' || n || '@many.example' AS name FROM generate_series(1, {count}) n) names
                 RETURNING site_id, member_id)
              INSERT INTO member_activity (site_id, member_id, from_event)

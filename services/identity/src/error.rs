@@ -132,6 +132,9 @@ pub(crate) enum Error {
         /// The site's domain.
         site_domain: String,
     },
+    /// A page token that is none, or was given for another query.
+    #[error("the page token is not valid for this query")]
+    PageTokenInvalid,
     /// A group's id among the members.
     #[error("{group_id} is a group; groups can't be members")]
     MemberIsGroup {

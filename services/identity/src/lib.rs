@@ -11,6 +11,7 @@ mod credentials;
 mod db;
 mod error;
 mod events;
+mod filter;
 mod grants;
 mod groups;
 mod ids;

@@ -21,11 +21,18 @@ pub(crate) const EXTERNAL_ID_MAX: usize = 1024;
 /// end: the key of a key is itself.
 #[must_use]
 pub(crate) fn key(text: &str) -> String {
+    fold(text.trim()).trim().to_owned()
+}
+
+/// A text as it compares where case does not matter: NFKC, full case folding. Unlike a [`key`] it keeps
+/// the space around it, so that a part of a text folds to a part of the folded text.
+#[must_use]
+pub(crate) fn fold(text: &str) -> String {
     let nfkc = ComposingNormalizerBorrowed::new_nfkc();
     let folded = CaseMapperBorrowed::new()
-        .fold_string(&nfkc.normalize(text.trim()))
+        .fold_string(&nfkc.normalize(text))
         .into_owned();
-    nfkc.normalize(&folded).trim().to_owned()
+    nfkc.normalize(&folded).into_owned()
 }
 
 /// A name as it was given, and the key it compares by.

@@ -98,7 +98,8 @@ impl From<Error> for Status {
                 message = format!("an internal fault (trace {trace_id})");
                 put("trace_id", trace_id);
             }
-            Error::SiteDivided
+            Error::PageTokenInvalid
+            | Error::SiteDivided
             | Error::SiteUndivided
             | Error::OwnerUserName
             | Error::Unauthenticated(_) => {}
@@ -121,6 +122,7 @@ fn code_and_reason(error: &Error) -> (Code, ErrorReason) {
         Error::TargetOfAnotherSite { .. } => (Code::InvalidArgument, R::TargetOfAnotherSite),
         Error::TargetMissing { .. } => (Code::InvalidArgument, R::TargetMissing),
         Error::OwnerNotGrantable { .. } => (Code::InvalidArgument, R::OwnerNotGrantable),
+        Error::PageTokenInvalid => (Code::InvalidArgument, R::PageTokenInvalid),
         Error::MemberIsGroup { .. } => (Code::InvalidArgument, R::MemberIsGroup),
         Error::NotFound(kind) => (
             Code::NotFound,

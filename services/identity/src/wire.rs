@@ -1,10 +1,12 @@
 //! Between the contract's types and ours, where every resource needs the same.
 
 use chrono::{DateTime, Utc};
-use identity_proto::v1 as pb;
 use prost_types::{FieldMask, Timestamp};
 
-use crate::error::{Error, Kind};
+use crate::{
+    error::{Error, Kind},
+    filter::Page,
+};
 
 /// The most rows that a page may ask for.
 pub(crate) const PAGE_SIZE_MAX: i32 = 1000;
@@ -95,47 +97,15 @@ fn to_value(value: serde_json::Value) -> prost_types::Value {
     prost_types::Value { kind: Some(kind) }
 }
 
-/// How a filter's tree reads: every comparison in it, all of which must hold.
-pub(crate) fn comparisons(filter: Option<&pb::Filter>) -> Result<Vec<(String, String)>, Error> {
-    let mut found = Vec::new();
-    if let Some(filter) = filter {
-        collect(filter, 0, &mut found)?;
-    }
-    Ok(found)
-}
-
-const FILTER_DEPTH_MAX: usize = 32;
-const FILTER_NODES_MAX: usize = 256;
-
-fn collect(
-    filter: &pb::Filter,
-    depth: usize,
-    found: &mut Vec<(String, String)>,
-) -> Result<(), Error> {
-    if depth > FILTER_DEPTH_MAX || found.len() >= FILTER_NODES_MAX {
-        return Err(Error::invalid(
-            "filter",
-            format!("has more than {FILTER_DEPTH_MAX} levels or {FILTER_NODES_MAX} comparisons"),
-        ));
-    }
-    match &filter.node {
-        None => Err(Error::invalid("filter", "has an empty node")),
-        Some(pb::filter::Node::All(list)) => list
-            .filters
-            .iter()
-            .try_for_each(|filter| collect(filter, depth + 1, found)),
-        Some(pb::filter::Node::Comparison(comparison)) => {
-            if comparison.operator() != pb::Operator::Equal {
-                return Err(Error::invalid(
-                    "filter",
-                    "has a comparison without an operator",
-                ));
-            }
-            let Some(pb::comparison::Value::Text(value)) = &comparison.value else {
-                return Err(Error::invalid("filter", "has a comparison without a value"));
-            };
-            found.push((comparison.field.clone(), value.clone()));
-            Ok(())
-        }
+/// Where a page begins: by a number of rows to pass over, or by a token; never by both.
+pub(crate) fn page(skip: i64, token: &str) -> Result<Page, Error> {
+    match (skip, token) {
+        (..0, _) => Err(Error::invalid("skip", "must not be negative")),
+        (skip, "") => Ok(Page::Skip(skip)),
+        (0, token) => Ok(Page::After(token.to_owned())),
+        _ => Err(Error::invalid(
+            "skip",
+            "can't be given together with page_token",
+        )),
     }
 }

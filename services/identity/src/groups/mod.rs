@@ -1,5 +1,6 @@
 //! Groups: sets of members as the identity provider pushed them, each bound to at most one target.
 
+mod fields;
 mod membership;
 pub(crate) mod rpc;
 mod store;
@@ -19,6 +20,7 @@ use crate::{
     context::RequestContext,
     error::{Error, Kind, Taken},
     events::NewEvent,
+    filter::{Condition, Order, Page, PageToken},
     ids::{GroupId, MemberId},
     names::Name,
     receipt::{Effect, Receipt},
@@ -60,22 +62,16 @@ pub(crate) struct GroupChange {
     pub(crate) with_members: bool,
 }
 
-/// Which groups a list shows.
+/// Which groups a list shows, in which order, and which part of them.
 #[derive(Clone, Debug)]
 pub(crate) struct GroupQuery {
-    pub(crate) filter: Vec<GroupFilter>,
+    pub(crate) condition: Condition,
+    pub(crate) order: Option<Order>,
     pub(crate) limit: i64,
-    pub(crate) skip: i64,
+    pub(crate) page: Page,
+    /// What a page token is bound to, besides the site.
+    pub(crate) digest: String,
     pub(crate) with_members: bool,
-}
-
-/// One condition; all of a query's must hold.
-#[derive(Clone, Debug)]
-pub(crate) enum GroupFilter {
-    /// None: what was asked for is no id, and so nobody's.
-    Id(Option<GroupId>),
-    ExternalId(String),
-    DisplayName(String),
 }
 
 impl Group {
@@ -176,26 +172,43 @@ pub(crate) async fn get(
 }
 
 /// A page of groups, and how many match in all.
+pub(crate) struct GroupPage {
+    pub(crate) groups: Vec<Group>,
+    pub(crate) total: i64,
+    /// Asks for the next page; none on the last one.
+    pub(crate) next: Option<PageToken>,
+}
+
+/// Lists groups.
 pub(crate) async fn list(
     identity: &Identity,
     context: RequestContext,
     input: Result<GroupQuery, Error>,
-) -> Result<(Vec<Group>, i64), Error> {
+) -> Result<GroupPage, Error> {
     identity
         .read(context, input, |tx, query| {
-            let groups = if query.limit > 0 {
-                store::list(tx, query)?
-            } else {
-                Vec::new()
+            let bound_to = query.page.bound_to(tx.site.id, &query.digest);
+            let after = query.page.after(&bound_to)?;
+            // One more than is shown tells whether there is more.
+            let rows = match query.limit {
+                0 => Vec::new(),
+                limit => store::list(tx, query, after.as_ref(), limit + 1)?,
             };
-            let seen = groups.len() as i64;
-            // A page that is not full and not past the end shows where the end is.
-            let total = if seen < query.limit && (seen > 0 || query.skip == 0) {
-                query.skip + seen
-            } else {
-                store::count(tx, query)?
+            let (rows, next) = query.page.cut(rows, query.limit, |(group, key)| {
+                PageToken::new(bound_to.clone(), key.clone(), group.id.uuid())
+            });
+            let total = match query
+                .page
+                .known_total(rows.len(), next.is_some(), query.limit)
+            {
+                Some(total) => total,
+                None => store::count(tx, query)?,
             };
-            Ok((groups, total))
+            Ok(GroupPage {
+                groups: rows.into_iter().map(|(group, _)| group).collect(),
+                total,
+                next,
+            })
         })
         .await
 }

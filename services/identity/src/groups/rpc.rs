@@ -4,12 +4,13 @@ use identity_proto::v1 as pb;
 use tonic::{Request, Response, Status};
 
 use super::{
-    Group, GroupChange, GroupFilter, GroupQuery, MemberIds, Membership, NewGroup, TargetByName,
+    Group, GroupChange, GroupQuery, MemberIds, Membership, NewGroup, TargetByName,
     target::TargetKind,
 };
 use crate::{
     authz::Method,
     error::{Error, Kind},
+    filter,
     ids::GroupId,
     names::{self, Name},
     site_tx::Identity,
@@ -59,10 +60,11 @@ impl pb::group_service_server::GroupService for GroupRpc {
         let context = self.0.context(Method::ListGroups, &request);
         let message = request.into_inner();
         let context = context.for_site(message.site.as_ref());
-        let (groups, total_size) = super::list(&self.0, context, read_query(&message)).await?;
+        let page = super::list(&self.0, context, read_query(&message)).await?;
         Ok(Response::new(pb::ListGroupsResponse {
-            groups: groups.into_iter().map(Into::into).collect(),
-            total_size,
+            groups: page.groups.into_iter().map(Into::into).collect(),
+            total_size: page.total,
+            next_page_token: page.next.map(|token| token.encode()).unwrap_or_default(),
         }))
     }
 
@@ -153,35 +155,13 @@ fn read_change(message: pb::UpdateGroupRequest) -> Result<GroupChange, Error> {
 }
 
 fn read_query(message: &pb::ListGroupsRequest) -> Result<GroupQuery, Error> {
-    if message.skip < 0 {
-        return Err(Error::invalid("skip", "must not be negative"));
-    }
-    let filter = wire::comparisons(message.filter.as_ref())?
-        .into_iter()
-        .map(|(field, value)| read_filter(&field, &value))
-        .collect::<Result<_, _>>()?;
     Ok(GroupQuery {
-        filter,
+        condition: filter::read(message.filter.as_ref())?,
+        order: filter::read_order(message.order.as_ref()),
         limit: wire::page_size(message.page_size, 0)?,
-        skip: message.skip,
+        page: wire::page(message.skip, &message.page_token)?,
+        digest: filter::digest("groups", message.filter.as_ref(), message.order.as_ref()),
         with_members: !message.without_members,
-    })
-}
-
-/// The condition that one comparison of a filter names.
-fn read_filter(field: &str, value: &str) -> Result<GroupFilter, Error> {
-    // PostgreSQL can't hold a NUL, so nothing that is kept equals it.
-    let value = value.replace('\0', "\u{fffd}");
-    Ok(match field {
-        "id" => GroupFilter::Id(GroupId::parse(&value)),
-        "external_id" => GroupFilter::ExternalId(value),
-        "display_name" => GroupFilter::DisplayName(names::key(&value)),
-        other => {
-            return Err(Error::invalid(
-                "filter",
-                format!("names the field \"{other}\"; it may name id, external_id, display_name"),
-            ));
-        }
     })
 }
 

@@ -7,11 +7,12 @@ use diesel::{
 };
 use uuid::Uuid;
 
-use super::{Group, GroupFilter, GroupQuery, membership::Moved};
+use super::{Group, GroupQuery, fields::GroupFields, membership::Moved};
 use crate::{
     access::{Target, TargetId},
     db::{Sql, sql},
     error::{Error, Kind},
+    filter::{Condition, PageToken, push_condition, push_order, sort_key},
     ids::{BusinessEntityId, GroupId, MemberId, RoleId},
     names::Name,
     site_tx::SiteTx,
@@ -27,6 +28,8 @@ fn member_ids_of(uuids: Vec<Uuid>) -> Vec<MemberId> {
 
 #[derive(QueryableByName)]
 struct GroupRow {
+    #[diesel(sql_type = Nullable<Text>)]
+    sort_key: Option<String>,
     #[diesel(sql_type = SqlUuid)]
     group_id: Uuid,
     #[diesel(sql_type = Text)]
@@ -72,7 +75,8 @@ impl GroupRow {
     }
 }
 
-fn select_groups(name: &'static str, with_members: bool) -> Sql {
+/// Groups `g`; `sort_key` is an expression of ours.
+fn select_groups(name: &'static str, sort_key: &str, with_members: bool) -> Sql {
     let members = if with_members {
         "ARRAY(SELECT gm.member_id FROM group_members gm WHERE gm.site_id = g.site_id \
            AND gm.group_id = g.group_id AND gm.to_event IS NULL ORDER BY gm.member_id)"
@@ -82,7 +86,7 @@ fn select_groups(name: &'static str, with_members: bool) -> Sql {
     sql(
         name,
         format!(
-            "SELECT g.group_id, g.display_name, g.external_id, g.role_id, g.business_entity_id, \
+            "SELECT {sort_key} AS sort_key, g.group_id, g.display_name, g.external_id, g.role_id, g.business_entity_id, \
                 coalesce(r.name, b.name) AS target_name, g.version, g.created_at, g.updated_at, \
                 {members} AS member_ids \
              FROM groups g \
@@ -100,44 +104,44 @@ pub(super) fn get(
     id: GroupId,
     with_members: bool,
 ) -> Result<Option<Group>, Error> {
-    let mut statement = select_groups("get group", with_members);
-    push_filter(&mut statement, tx.site_id(), &[GroupFilter::Id(Some(id))]);
+    let mut statement = select_groups("get group", "NULL::text", with_members);
+    statement.push(" AND g.site_id = ? AND g.group_id = ?");
+    statement.push_bind::<SqlUuid, _>(tx.site_id());
+    statement.push_bind::<SqlUuid, _>(id.uuid());
     Ok(tx.first::<GroupRow>(statement)?.map(GroupRow::into_group))
 }
 
-fn push_filter(statement: &mut Sql, site: Uuid, filter: &[GroupFilter]) {
+fn push_where(statement: &mut Sql, site: Uuid, condition: &Condition) -> Result<(), Error> {
     statement.push(" AND g.site_id = ?");
     statement.push_bind::<SqlUuid, _>(site);
-    for condition in filter {
-        match condition {
-            GroupFilter::Id(None) => statement.push(" AND false"),
-            GroupFilter::Id(Some(id)) => {
-                statement.push(" AND g.group_id = ?");
-                statement.push_bind::<SqlUuid, _>(id.uuid());
-            }
-            GroupFilter::ExternalId(id) => {
-                statement.push(" AND g.external_id = ?");
-                statement.push_bind::<Text, _>(id.clone());
-            }
-            GroupFilter::DisplayName(key) => {
-                statement.push(" AND g.display_name_key = ?");
-                statement.push_bind::<Text, _>(key.clone());
-            }
-        }
-    }
+    statement.push(" AND ");
+    push_condition(statement, condition, &GroupFields)
 }
 
-/// A page of groups, in the order they were made.
-pub(super) fn list(tx: &mut SiteTx<'_, '_>, query: &GroupQuery) -> Result<Vec<Group>, Error> {
-    let mut statement = select_groups("list groups", query.with_members);
-    push_filter(&mut statement, tx.site_id(), &query.filter);
-    statement.push(" ORDER BY g.group_id LIMIT ? OFFSET ?");
-    statement.push_bind::<BigInt, _>(query.limit);
-    statement.push_bind::<BigInt, _>(query.skip);
-    Ok(tx
-        .load::<GroupRow>(statement)?
+/// At most `limit` groups, each with what it is ordered by.
+pub(super) fn list(
+    tx: &mut SiteTx<'_, '_>,
+    query: &GroupQuery,
+    after: Option<&PageToken>,
+    limit: i64,
+) -> Result<Vec<(Group, Option<String>)>, Error> {
+    let key = match &query.order {
+        Some(order) => sort_key(order, &GroupFields)?,
+        None => "NULL::text".to_owned(),
+    };
+    let mut statement = select_groups("list groups", &key, query.with_members);
+    push_where(&mut statement, tx.site_id(), &query.condition)?;
+    push_order(&mut statement, query.order.as_ref(), &GroupFields, after)?;
+    statement.push(" LIMIT ? OFFSET ?");
+    statement.push_bind::<BigInt, _>(limit);
+    statement.push_bind::<BigInt, _>(query.page.skip());
+    let rows: Vec<GroupRow> = tx.load(statement)?;
+    Ok(rows
         .into_iter()
-        .map(GroupRow::into_group)
+        .map(|mut row| {
+            let key = row.sort_key.take();
+            (row.into_group(), key)
+        })
         .collect())
 }
 
@@ -153,7 +157,7 @@ pub(super) fn count(tx: &mut SiteTx<'_, '_>, query: &GroupQuery) -> Result<i64, 
         "count groups",
         "SELECT count(*) AS count FROM groups g WHERE g.deleted_event IS NULL",
     );
-    push_filter(&mut statement, tx.site_id(), &query.filter);
+    push_where(&mut statement, tx.site_id(), &query.condition)?;
     Ok(tx.one::<Count>(statement)?.count)
 }
 

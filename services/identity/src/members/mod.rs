@@ -1,5 +1,6 @@
 //! Members: the people on a site's team.
 
+mod fields;
 mod profile;
 pub(crate) mod rpc;
 mod store;
@@ -15,6 +16,7 @@ use crate::{
     context::RequestContext,
     error::{Error, Kind, Taken},
     events::NewEvent,
+    filter::{Condition, Order, Page, PageToken},
     ids::{GroupId, MemberId},
     names::{self, Name},
     receipt::{Effect, Receipt},
@@ -70,23 +72,15 @@ pub(crate) enum MemberName {
     UserName(String),
 }
 
-/// Which members a list shows.
+/// Which members a list shows, in which order, and which part of them.
 #[derive(Clone, Debug)]
 pub(crate) struct MemberQuery {
-    pub(crate) filter: Vec<MemberFilter>,
+    pub(crate) condition: Condition,
+    pub(crate) order: Option<Order>,
     pub(crate) limit: i64,
-    pub(crate) skip: i64,
-}
-
-/// One condition; all of a query's must hold.
-#[derive(Clone, Debug)]
-pub(crate) enum MemberFilter {
-    /// None: what was asked for is no id, and so nobody's.
-    Id(Option<MemberId>),
-    UserName(String),
-    ExternalId(String),
-    DisplayName(String),
-    Email(String),
+    pub(crate) page: Page,
+    /// What a page token is bound to, besides the site.
+    pub(crate) digest: String,
 }
 
 impl NewMember {
@@ -264,6 +258,8 @@ pub(crate) async fn get(
 pub(crate) struct MemberPage {
     pub(crate) members: Vec<Member>,
     pub(crate) total: i64,
+    /// Asks for the next page; none on the last one.
+    pub(crate) next: Option<PageToken>,
     pub(crate) division: Option<UnassignedReach>,
 }
 
@@ -275,21 +271,28 @@ pub(crate) async fn list(
 ) -> Result<MemberPage, Error> {
     identity
         .read(context, input, |tx, query| {
-            let members = if query.limit > 0 {
-                store::list(tx, query)?
-            } else {
-                Vec::new()
+            let bound_to = query.page.bound_to(tx.site.id, &query.digest);
+            let after = query.page.after(&bound_to)?;
+            // One more than is shown tells whether there is more.
+            let rows = match query.limit {
+                0 => Vec::new(),
+                limit => store::list(tx, query, after.as_ref(), limit + 1)?,
             };
-            let seen = members.len() as i64;
-            // A page that is not full and not past the end shows where the end is.
-            let total = if seen < query.limit && (seen > 0 || query.skip == 0) {
-                query.skip + seen
-            } else {
-                store::count(tx, query)?
+            let (rows, next) = query.page.cut(rows, query.limit, |(member, key)| {
+                PageToken::new(bound_to.clone(), key.clone(), member.id.uuid())
+            });
+            let total = match query
+                .page
+                .known_total(rows.len(), next.is_some(), query.limit)
+            {
+                Some(total) => total,
+                None => store::count(tx, query)?,
             };
+            let members = rows.into_iter().map(|(member, _)| member).collect();
             Ok(MemberPage {
                 members,
                 total,
+                next,
                 division: tx.site.division,
             })
         })
@@ -420,28 +423,6 @@ pub(crate) async fn delete(
             Ok(((), effect))
         })
         .await
-}
-
-/// The condition that one comparison of a filter names.
-fn read_filter(field: &str, value: &str) -> Result<MemberFilter, Error> {
-    // PostgreSQL can't hold a NUL, so nothing that is kept equals it.
-    let value = value.replace('\0', "\u{fffd}");
-    Ok(match field {
-        "id" => MemberFilter::Id(MemberId::parse(&value)),
-        "user_name" => MemberFilter::UserName(names::key(&value)),
-        "external_id" => MemberFilter::ExternalId(value),
-        "display_name" => MemberFilter::DisplayName(names::key(&value)),
-        "emails.value" => MemberFilter::Email(names::key(&value)),
-        other => {
-            return Err(Error::invalid(
-                "filter",
-                format!(
-                    "names the field \"{other}\"; it may name id, user_name, external_id, \
-                     display_name, emails.value"
-                ),
-            ));
-        }
-    })
 }
 
 /// A member that must be there.

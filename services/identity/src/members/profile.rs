@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     error::Error,
-    names::{Name, key},
+    names::{Name, fold, key},
 };
 
 /// The most bytes of a single text.
@@ -108,9 +108,34 @@ impl Profile {
         keys
     }
 
+    /// The profile as it is searched: every text folded, and with the address that is shown where
+    /// there is none.
+    pub(crate) fn folded(&self, user_name: &Name) -> Value {
+        let mut json = self.to_json();
+        fold_texts(&mut json);
+        if self.0.emails.is_empty()
+            && let Value::Object(fields) = &mut json
+        {
+            let derived = serde_json::json!([
+                { "value": fold(user_name.as_str()), "type": "work", "primary": true }
+            ]);
+            fields.insert("emails".to_owned(), derived);
+        }
+        json
+    }
+
     /// The key by which the member is found by display name.
     pub(crate) fn display_name_key(&self) -> Option<String> {
         (!self.0.display_name.is_empty()).then(|| key(&self.0.display_name))
+    }
+}
+
+fn fold_texts(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = fold(text),
+        Value::Array(values) => values.iter_mut().for_each(fold_texts),
+        Value::Object(fields) => fields.values_mut().for_each(fold_texts),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

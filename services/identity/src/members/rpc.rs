@@ -3,10 +3,11 @@
 use identity_proto::v1 as pb;
 use tonic::{Request, Response, Status};
 
-use super::{MemberChange, MemberName, MemberQuery, NewMember, Profile, not_found, read_filter};
+use super::{MemberChange, MemberName, MemberQuery, NewMember, Profile, not_found};
 use crate::{
     authz::Method,
     error::{Error, Kind},
+    filter,
     ids::MemberId,
     names::{self, Name},
     site_tx::Identity,
@@ -65,6 +66,7 @@ impl pb::member_service_server::MemberService for MemberRpc {
                 .map(|member| member.into_proto(division))
                 .collect(),
             total_size: page.total,
+            next_page_token: page.next.map(|token| token.encode()).unwrap_or_default(),
         }))
     }
 
@@ -120,17 +122,12 @@ pub(crate) fn read_ref(member: Option<&pb::MemberRef>) -> Result<MemberName, Err
 }
 
 fn read_query(message: &pb::ListMembersRequest) -> Result<MemberQuery, Error> {
-    if message.skip < 0 {
-        return Err(Error::invalid("skip", "must not be negative"));
-    }
-    let filter = wire::comparisons(message.filter.as_ref())?
-        .into_iter()
-        .map(|(field, value)| read_filter(&field, &value))
-        .collect::<Result<_, _>>()?;
     Ok(MemberQuery {
-        filter,
+        condition: filter::read(message.filter.as_ref())?,
+        order: filter::read_order(message.order.as_ref()),
         limit: wire::page_size(message.page_size, 0)?,
-        skip: message.skip,
+        page: wire::page(message.skip, &message.page_token)?,
+        digest: filter::digest("members", message.filter.as_ref(), message.order.as_ref()),
     })
 }
 

@@ -8,19 +8,25 @@ use diesel::{
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Member, MemberFilter, MemberName, MemberQuery, NewMember, Profile, not_found};
+use super::{Member, MemberName, MemberQuery, NewMember, Profile, fields::MemberFields, not_found};
 use crate::{
     access::{Target, TargetId},
     db::{Sql, sql},
     error::Error,
+    filter::{PageToken, push_condition, push_order, sort_key},
     ids::{BusinessEntityId, GroupId, MemberId, RoleId},
     names::Name,
     site_tx::SiteTx,
 };
 
-/// A member `m` with groups and granted targets, in one statement however many members it is for.
+/// Members `m` with groups and granted targets, in one statement however many they are; `sort_key` is an
+/// expression of ours.
+fn select_members(name: &'static str, sort_key: &str) -> Sql {
+    sql(name, format!("SELECT {sort_key} AS sort_key, {MEMBERS}"))
+}
+
 const MEMBERS: &str = "\
-    SELECT m.member_id, m.user_name, m.external_id, m.active, m.profile, m.version, m.created_at, m.updated_at, \
+    m.member_id, m.user_name, m.external_id, m.active, m.profile, m.version, m.created_at, m.updated_at, \
       (SELECT coalesce(jsonb_agg(jsonb_build_array(g.group_id, g.display_name) ORDER BY g.display_name_key), '[]') \
          FROM group_members gm JOIN groups g USING (site_id, group_id) \
         WHERE gm.site_id = m.site_id AND gm.member_id = m.member_id AND gm.to_event IS NULL) AS groups, \
@@ -41,6 +47,8 @@ const MEMBERS: &str = "\
 
 #[derive(QueryableByName)]
 struct MemberRow {
+    #[diesel(sql_type = Nullable<Text>)]
+    sort_key: Option<String>,
     #[diesel(sql_type = SqlUuid)]
     member_id: Uuid,
     #[diesel(sql_type = Text)]
@@ -109,7 +117,7 @@ impl MemberRow {
 
 /// The member of that name, if there is one.
 fn find(tx: &mut SiteTx<'_, '_>, name: &MemberName) -> Result<Option<Member>, Error> {
-    let mut statement = sql("get member", MEMBERS);
+    let mut statement = select_members("get member", "NULL::text");
     statement.push(" AND m.site_id = ?");
     statement.push_bind::<SqlUuid, _>(tx.site_id());
     match name {
@@ -132,46 +140,49 @@ pub(crate) fn require(tx: &mut SiteTx<'_, '_>, name: &MemberName) -> Result<Memb
     find(tx, name)?.ok_or_else(not_found)
 }
 
-fn push_filter(statement: &mut Sql, site: Uuid, filter: &[MemberFilter]) {
+fn push_where(
+    statement: &mut Sql,
+    tx: &SiteTx<'_, '_>,
+    query: &MemberQuery,
+) -> Result<MemberFields, Error> {
     statement.push(" AND m.site_id = ?");
-    statement.push_bind::<SqlUuid, _>(site);
-    for condition in filter {
-        match condition {
-            MemberFilter::Id(None) => statement.push(" AND false"),
-            MemberFilter::Id(Some(id)) => {
-                statement.push(" AND m.member_id = ?");
-                statement.push_bind::<SqlUuid, _>(id.uuid());
-            }
-            MemberFilter::UserName(key) => {
-                statement.push(" AND m.user_name_key = ?");
-                statement.push_bind::<Text, _>(key.clone());
-            }
-            MemberFilter::ExternalId(id) => {
-                statement.push(" AND m.external_id = ?");
-                statement.push_bind::<Text, _>(id.clone());
-            }
-            MemberFilter::DisplayName(key) => {
-                statement.push(" AND m.display_name_key = ?");
-                statement.push_bind::<Text, _>(key.clone());
-            }
-            MemberFilter::Email(key) => {
-                statement.push(" AND m.email_keys @> ?");
-                statement.push_bind::<Array<Text>, _>(vec![key.clone()]);
-            }
-        }
-    }
+    statement.push_bind::<SqlUuid, _>(tx.site_id());
+    let fields = MemberFields {
+        division: tx.site.division,
+    };
+    statement.push(" AND ");
+    push_condition(statement, &query.condition, &fields)?;
+    Ok(fields)
 }
 
-/// A page of members, in the order they were made.
-pub(super) fn list(tx: &mut SiteTx<'_, '_>, query: &MemberQuery) -> Result<Vec<Member>, Error> {
-    let mut statement = sql("list members", MEMBERS);
-    push_filter(&mut statement, tx.site_id(), &query.filter);
-    statement.push(" ORDER BY m.member_id LIMIT ? OFFSET ?");
-    statement.push_bind::<BigInt, _>(query.limit);
-    statement.push_bind::<BigInt, _>(query.skip);
+/// At most `limit` members, each with what it is ordered by.
+pub(super) fn list(
+    tx: &mut SiteTx<'_, '_>,
+    query: &MemberQuery,
+    after: Option<&PageToken>,
+    limit: i64,
+) -> Result<Vec<(Member, Option<String>)>, Error> {
+    let key = match &query.order {
+        Some(order) => sort_key(
+            order,
+            &MemberFields {
+                division: tx.site.division,
+            },
+        )?,
+        None => "NULL::text".to_owned(),
+    };
+    let mut statement = select_members("list members", &key);
+    let fields = push_where(&mut statement, tx, query)?;
+    push_order(&mut statement, query.order.as_ref(), &fields, after)?;
+    statement.push(" LIMIT ? OFFSET ?");
+    statement.push_bind::<BigInt, _>(limit);
+    statement.push_bind::<BigInt, _>(query.page.skip());
     tx.load::<MemberRow>(statement)?
         .into_iter()
-        .map(MemberRow::into_member)
+        .map(|mut row| {
+            let key = row.sort_key.take();
+            Ok((row.into_member()?, key))
+        })
         .collect()
 }
 
@@ -187,7 +198,7 @@ pub(super) fn count(tx: &mut SiteTx<'_, '_>, query: &MemberQuery) -> Result<i64,
         "count members",
         "SELECT count(*) AS count FROM members m WHERE m.deleted_event IS NULL",
     );
-    push_filter(&mut statement, tx.site_id(), &query.filter);
+    push_where(&mut statement, tx, query)?;
     Ok(tx.one::<Count>(statement)?.count)
 }
 
@@ -213,8 +224,8 @@ pub(super) fn insert(
         "insert member",
         "WITH made AS ( \
            INSERT INTO members (site_id, member_id, user_name, user_name_key, external_id, active, profile, \
-                                email_keys, display_name_key, version, created_at, updated_at) \
-           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+                                profile_keys, email_keys, display_name_key, version, created_at, updated_at) \
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
            ON CONFLICT (site_id, user_name_key) WHERE deleted_event IS NULL DO NOTHING \
            RETURNING site_id, member_id, active, version), \
          began AS ( \
@@ -229,6 +240,7 @@ pub(super) fn insert(
     .bind::<Nullable<Text>, _>(new.external_id.clone())
     .bind::<Bool, _>(new.active)
     .bind::<Jsonb, _>(new.profile.to_json())
+    .bind::<Jsonb, _>(new.profile.folded(&new.user_name))
     .bind::<Array<Text>, _>(new.profile.email_keys(&new.user_name))
     .bind::<Nullable<Text>, _>(new.profile.display_name_key())
     .bind::<BigInt, _>(tx.next_event())
@@ -272,7 +284,7 @@ pub(super) fn update(
         "update member",
         "WITH changed AS ( \
            UPDATE members SET user_name = ?, user_name_key = ?, external_id = ?, active = ?, profile = ?, \
-                              email_keys = ?, display_name_key = ?, version = ?, updated_at = ? \
+                              profile_keys = ?, email_keys = ?, display_name_key = ?, version = ?, updated_at = ? \
            WHERE site_id = ? AND member_id = ? AND deleted_event IS NULL RETURNING member_id)",
     )
     .bind::<Text, _>(after.user_name.as_str().to_owned())
@@ -280,6 +292,7 @@ pub(super) fn update(
     .bind::<Nullable<Text>, _>(after.external_id.clone())
     .bind::<Bool, _>(after.active)
     .bind::<Jsonb, _>(after.profile.to_json())
+    .bind::<Jsonb, _>(after.profile.folded(&after.user_name))
     .bind::<Array<Text>, _>(after.profile.email_keys(&after.user_name))
     .bind::<Nullable<Text>, _>(after.profile.display_name_key())
     .bind::<BigInt, _>(event)
