@@ -214,7 +214,7 @@ CREATE UNIQUE INDEX group_members_now ON group_members (site_id, group_id, membe
     WHERE to_event IS NULL;
 CREATE INDEX group_members_of_member ON group_members (site_id, member_id) WHERE to_event IS NULL;
 
--- Direct grants -------------------------------------------------------------------------------
+-- Grants that are not by a group ----------------------------------------------------------------
 
 CREATE TABLE grants (
     site_id uuid NOT NULL,
@@ -222,6 +222,8 @@ CREATE TABLE grants (
     member_id uuid NOT NULL,
     role_id uuid,
     business_entity_id uuid,
+    -- A decision of a service or operator, or the member's own entitlement attribute.
+    source text NOT NULL CHECK (source IN ('direct', 'entitlement')),
     -- Who gave it, as the event names its actor.
     actor text NOT NULL,
     reason text NOT NULL,
@@ -233,8 +235,8 @@ CREATE TABLE grants (
     FOREIGN KEY (site_id, business_entity_id) REFERENCES business_entities,
     CHECK (num_nonnulls(role_id, business_entity_id) = 1)
 );
-CREATE UNIQUE INDEX grants_role_now ON grants (site_id, member_id, role_id) WHERE to_event IS NULL;
-CREATE UNIQUE INDEX grants_business_entity_now ON grants (site_id, member_id, business_entity_id)
+CREATE UNIQUE INDEX grants_role_now ON grants (site_id, member_id, role_id, source) WHERE to_event IS NULL;
+CREATE UNIQUE INDEX grants_business_entity_now ON grants (site_id, member_id, business_entity_id, source)
     WHERE to_event IS NULL;
 CREATE INDEX grants_of_role ON grants (site_id, role_id) WHERE to_event IS NULL;
 CREATE INDEX grants_of_business_entity ON grants (site_id, business_entity_id) WHERE to_event IS NULL;

@@ -88,6 +88,7 @@ pub(crate) enum Source {
         actor: String,
         reason: String,
     },
+    Entitlement,
 }
 
 /// One reason why a member has a role or a business entity.

@@ -69,6 +69,7 @@ impl From<Grant> for pb::Grant {
                     group_id: id.to_string(),
                     display_name,
                 }),
+                Source::Entitlement => pb::grant::Source::Entitlement(pb::EntitlementSource {}),
                 Source::Direct { id, actor, reason } => {
                     pb::grant::Source::Direct(pb::DirectSource {
                         grant_id: id.to_string(),

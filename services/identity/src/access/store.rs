@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use diesel::{
     QueryableByName,
-    sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use uuid::Uuid;
 
@@ -27,6 +27,8 @@ struct GrantRow {
     group_id: Option<Uuid>,
     #[diesel(sql_type = Nullable<SqlUuid>)]
     grant_id: Option<Uuid>,
+    #[diesel(sql_type = Bool)]
+    entitled: bool,
     #[diesel(sql_type = Text)]
     source: String,
     #[diesel(sql_type = Text)]
@@ -43,14 +45,14 @@ pub(super) fn grants_of(tx: &mut SiteTx<'_, '_>, member: MemberId) -> Result<Vec
     let statement = sql(
         "list grants of member",
         "WITH held AS ( \
-           SELECT t.role_id, t.business_entity_id, g.group_id, NULL::uuid AS grant_id, \
+           SELECT t.role_id, t.business_entity_id, g.group_id, NULL::uuid AS grant_id, false AS entitled, \
                   g.display_name AS source, '' AS reason, greatest(gm.from_event, t.from_event) AS since_event \
            FROM group_members gm \
            JOIN groups g USING (site_id, group_id) \
            JOIN group_targets t USING (site_id, group_id) \
            WHERE gm.site_id = ? AND gm.member_id = ? AND gm.to_event IS NULL AND t.to_event IS NULL \
            UNION ALL \
-           SELECT d.role_id, d.business_entity_id, NULL, d.grant_id, d.actor, d.reason, d.from_event \
+           SELECT d.role_id, d.business_entity_id, NULL, d.grant_id, d.source = 'entitlement', d.actor, d.reason, d.from_event \
            FROM grants d WHERE d.site_id = ? AND d.member_id = ? AND d.to_event IS NULL) \
          SELECT h.*, coalesce(r.name, b.name) AS name, e.occurred_at AS since \
          FROM held h \
@@ -79,6 +81,7 @@ pub(super) fn grants_of(tx: &mut SiteTx<'_, '_>, member: MemberId) -> Result<Vec
                     id: GroupId::from(id),
                     display_name: row.source,
                 },
+                (None, Some(_)) if row.entitled => Source::Entitlement,
                 (None, Some(id)) => Source::Direct {
                     id: GrantId::from(id),
                     actor: row.source,

@@ -61,11 +61,7 @@ pub(crate) async fn create(
         .write(context, input, |tx, new| {
             let member = members::require(tx, &new.member)?;
             let target = store::resolve(tx, &new.target)?;
-            let held = member
-                .roles
-                .iter()
-                .chain(&member.business_entities)
-                .any(|had| had.id == target.id);
+            let held = member.targets().any(|had| had.id == target.id);
             let id = insert(tx, member.id, target.id, &new.reason)?;
             let mut effect = Effect::of_one_member();
             if member.active && !held {
@@ -107,7 +103,7 @@ pub(crate) async fn end(
             }
             store::end(tx, *id)?;
             let mut effect = Effect::of_one_member();
-            if kept.member_active && !kept.held_by_group {
+            if kept.member_active && !kept.held_otherwise {
                 effect.push(kept.target.clone(), vec![], vec![kept.member]);
             }
             tx.record(NewEvent {

@@ -80,8 +80,8 @@ pub(super) fn insert(
 ) -> Result<Option<GrantId>, Error> {
     let statement = sql(
         "insert grant",
-        "INSERT INTO grants (site_id, grant_id, member_id, role_id, business_entity_id, actor, reason, from_event) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        "INSERT INTO grants (site_id, grant_id, member_id, role_id, business_entity_id, source, actor, reason, from_event) \
+         VALUES (?, ?, ?, ?, ?, 'direct', ?, ?, ?) ON CONFLICT DO NOTHING",
     )
     .bind::<SqlUuid, _>(tx.site_id())
     .bind::<SqlUuid, _>(id.uuid())
@@ -96,7 +96,7 @@ pub(super) fn insert(
     }
     let statement = sql(
         "find grant",
-        "SELECT grant_id AS id FROM grants WHERE site_id = ? AND member_id = ? AND to_event IS NULL \
+        "SELECT grant_id AS id FROM grants WHERE site_id = ? AND member_id = ? AND to_event IS NULL AND source = 'direct' \
            AND (role_id = ? OR business_entity_id = ?)",
     )
     .bind::<SqlUuid, _>(tx.site_id())
@@ -115,8 +115,8 @@ pub(super) struct KeptGrant {
     pub(super) target: Target,
     pub(super) reason: String,
     pub(super) is_owner: bool,
-    /// Whether the member has the target by a group too.
-    pub(super) held_by_group: bool,
+    /// Whether the member has the target by another grant too.
+    pub(super) held_otherwise: bool,
 }
 
 #[derive(QueryableByName)]
@@ -136,7 +136,7 @@ struct GrantRow {
     #[diesel(sql_type = Bool)]
     is_owner: bool,
     #[diesel(sql_type = Bool)]
-    held_by_group: bool,
+    held_otherwise: bool,
 }
 
 /// The grant of that id that holds now.
@@ -145,15 +145,19 @@ pub(super) fn get(tx: &mut SiteTx<'_, '_>, id: GrantId) -> Result<Option<KeptGra
         "get grant",
         "SELECT d.member_id, m.active, d.role_id, d.business_entity_id, coalesce(r.name, b.name) AS name, \
                 d.reason, coalesce(r.built_in = 'owner', false) AS is_owner, \
-                EXISTS (SELECT FROM group_members gm JOIN groups g USING (site_id, group_id) \
-                        WHERE gm.site_id = d.site_id AND gm.member_id = d.member_id AND gm.to_event IS NULL \
-                          AND (g.role_id = d.role_id OR g.business_entity_id = d.business_entity_id)) \
-                  AS held_by_group \
+                (EXISTS (SELECT FROM group_members gm JOIN groups g USING (site_id, group_id) \
+                         WHERE gm.site_id = d.site_id AND gm.member_id = d.member_id AND gm.to_event IS NULL \
+                           AND (g.role_id = d.role_id OR g.business_entity_id = d.business_entity_id)) \
+                 OR EXISTS (SELECT FROM grants o \
+                            WHERE o.site_id = d.site_id AND o.member_id = d.member_id AND o.to_event IS NULL \
+                              AND o.grant_id <> d.grant_id \
+                              AND (o.role_id = d.role_id OR o.business_entity_id = d.business_entity_id))) \
+                  AS held_otherwise \
          FROM grants d JOIN members m USING (site_id, member_id) \
          LEFT JOIN roles r ON r.site_id = d.site_id AND r.role_id = d.role_id \
          LEFT JOIN business_entities b \
            ON b.site_id = d.site_id AND b.business_entity_id = d.business_entity_id \
-         WHERE d.site_id = ? AND d.grant_id = ? AND d.to_event IS NULL",
+         WHERE d.site_id = ? AND d.grant_id = ? AND d.to_event IS NULL AND d.source = 'direct'",
     )
     .bind::<SqlUuid, _>(tx.site_id())
     .bind::<SqlUuid, _>(id.uuid());
@@ -174,7 +178,7 @@ pub(super) fn get(tx: &mut SiteTx<'_, '_>, id: GrantId) -> Result<Option<KeptGra
         },
         reason: row.reason,
         is_owner: row.is_owner,
-        held_by_group: row.held_by_group,
+        held_otherwise: row.held_otherwise,
     }))
 }
 

@@ -286,11 +286,11 @@ fn record_update(
         let now_in = store::member_ids(tx, after.id)?;
         let was_in = moved.undo(&now_in);
         if let Some(target) = &before.target {
-            let lost = store::without_direct_grant(tx, &was_in, target.id)?;
+            let lost = store::with_no_other_grant(tx, &was_in, target.id)?;
             effect.push(target.clone(), vec![], lost);
         }
         if let Some(target) = &after.target {
-            let gained = store::without_direct_grant(tx, &now_in, target.id)?;
+            let gained = store::with_no_other_grant(tx, &now_in, target.id)?;
             effect.push(target.clone(), gained, vec![]);
         }
         effect.members = now_in.len() + moved.removed.len();
@@ -325,7 +325,7 @@ pub(crate) async fn delete(
                 ..Effect::default()
             };
             if let Some(target) = &group.target {
-                let lost = store::without_direct_grant(tx, &members, target.id)?;
+                let lost = store::with_no_other_grant(tx, &members, target.id)?;
                 effect.push(target.clone(), vec![], lost);
             }
             let moved = Moved {

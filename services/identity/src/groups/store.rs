@@ -383,15 +383,15 @@ pub(super) fn change_members(
     })
 }
 
-/// Those of `members` who are active and have the target by no direct grant: the ones for whom a
-/// group's grant of it makes the difference.
-pub(super) fn without_direct_grant(
+/// Those of `members` who are active and have the target by no grant but a group's: the ones for whom
+/// a group's grant of it makes the difference.
+pub(super) fn with_no_other_grant(
     tx: &mut SiteTx<'_, '_>,
     members: &[MemberId],
     target: TargetId,
 ) -> Result<Vec<MemberId>, Error> {
     let statement = sql(
-        "find members without direct grant",
+        "find members with no other grant",
         "SELECT m.member_id FROM unnest(?) AS asked (member_id) \
          JOIN members m ON m.site_id = ? AND m.member_id = asked.member_id \
          WHERE m.active AND m.deleted_event IS NULL AND NOT EXISTS (SELECT FROM grants d \

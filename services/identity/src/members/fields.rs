@@ -88,6 +88,10 @@ impl Fields for MemberFields {
             "access.business_entities" => {
                 Field::List(targets("business_entities", "business_entity_id"))
             }
+            "entitlements.roles" => Field::List(entitled("roles", "role_id")),
+            "entitlements.business_entities" => {
+                Field::List(entitled("business_entities", "business_entity_id"))
+            }
             "access.reach" => {
                 let reach = self.reach();
                 Field::Text {
@@ -201,6 +205,18 @@ fn targets(table: &str, id: &str) -> List {
         ],
         first: "t.name_key COLLATE \"C\"",
         indexed: None,
+    }
+}
+
+/// The roles or business entities that the member's entitlement attribute grants.
+fn entitled(table: &str, id: &str) -> List {
+    List {
+        rows: format!(
+            "FROM grants d JOIN {table} t USING (site_id, {id}) \
+             WHERE d.site_id = m.site_id AND d.member_id = m.member_id AND d.to_event IS NULL \
+               AND d.source = 'entitlement'"
+        ),
+        ..targets(table, id)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Members: the people on a site's team.
 
+mod entitlements;
 mod fields;
 mod profile;
 pub(crate) mod rpc;
@@ -10,7 +11,11 @@ use identity_proto::v1 as pb;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-pub(crate) use self::{profile::Profile, store::require};
+pub(crate) use self::{
+    entitlements::{Entitled, EntitlementChange},
+    profile::Profile,
+    store::require,
+};
 use crate::{
     access::{self, Target},
     context::RequestContext,
@@ -40,6 +45,8 @@ pub(crate) struct Member {
     /// What the member's grants give; in force only while the member is active.
     pub(crate) roles: Vec<Target>,
     pub(crate) business_entities: Vec<Target>,
+    /// What the member's own entitlement attribute gives, by name.
+    pub(crate) entitled: Vec<Entitled>,
     pub(crate) is_owner: bool,
     pub(crate) is_admin: bool,
 }
@@ -51,6 +58,7 @@ pub(crate) struct NewMember {
     pub(crate) external_id: Option<String>,
     pub(crate) active: bool,
     pub(crate) profile: Profile,
+    pub(crate) entitlements: EntitlementChange,
 }
 
 /// Attributes to change; what is absent stays.
@@ -61,6 +69,7 @@ pub(crate) struct MemberChange {
     pub(crate) external_id: Option<Option<String>>,
     pub(crate) active: Option<bool>,
     pub(crate) profile: Option<Profile>,
+    pub(crate) entitlements: EntitlementChange,
     pub(crate) if_versions: Vec<i64>,
 }
 
@@ -85,7 +94,12 @@ pub(crate) struct MemberQuery {
 
 impl NewMember {
     pub(crate) fn read(member: pb::Member) -> Result<Self, Error> {
+        let entitlements = member.entitlements.unwrap_or_default();
         Ok(Self {
+            entitlements: EntitlementChange {
+                roles: Some(rpc::read_roles(entitlements.roles)?),
+                business_entities: Some(rpc::read_entities(entitlements.business_entities)?),
+            },
             user_name: Name::user_name(&member.user_name)?,
             external_id: names::external_id(&member.external_id)?,
             active: member.active,
@@ -114,26 +128,22 @@ impl Member {
             "external_id": self.external_id,
             "active": self.active,
             "profile": self.profile.to_json(),
+            "entitlements": self.entitlements(),
         })
     }
 
-    /// Everything the grants give.
-    fn targets(&self) -> impl Iterator<Item = &Target> {
-        self.roles.iter().chain(&self.business_entities)
+    fn entitlements(&self) -> Value {
+        self.entitled
+            .iter()
+            .map(|Entitled { target, .. }| {
+                json!({ "kind": target.id.kind_name(), "id": target.id.uuid(), "name": target.name })
+            })
+            .collect()
     }
 
-    /// The effect of losing (or, the other way round, of getting back) everything.
-    fn effect(&self, gained: bool) -> Effect {
-        let mut effect = Effect::of_one_member();
-        for target in self.targets() {
-            let (gains, losses) = if gained {
-                (vec![self.id], vec![])
-            } else {
-                (vec![], vec![self.id])
-            };
-            effect.push(target.clone(), gains, losses);
-        }
-        effect
+    /// Everything the grants give.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.roles.iter().chain(&self.business_entities)
     }
 
     /// The part of the ETag that follows from groups and access, computed when read: a change of a
@@ -156,6 +166,10 @@ impl Member {
             }
         }
         add(&access.reach.to_string());
+        for entitled in &self.entitled {
+            add(&entitled.target.id.uuid().to_string());
+            add(&entitled.target.name);
+        }
         hash.finalize()
             .iter()
             .take(8)
@@ -185,7 +199,25 @@ impl Member {
                 })
                 .collect(),
             access: Some(access),
+            entitlements: Some(show_entitlements(&self.entitled)),
         }
+    }
+}
+
+fn show_entitlements(entitled: &[Entitled]) -> pb::Entitlements {
+    let named = |of_role: bool| -> Vec<pb::NamedRef> {
+        entitled
+            .iter()
+            .filter(|entitled| entitled.target.id.role().is_some() == of_role)
+            .map(|Entitled { target, .. }| pb::NamedRef {
+                id: target.id.uuid().to_string(),
+                name: target.name.clone(),
+            })
+            .collect()
+    };
+    pb::Entitlements {
+        roles: named(true),
+        business_entities: named(false),
     }
 }
 
@@ -211,6 +243,7 @@ pub(crate) fn insert(tx: &mut SiteTx<'_, '_>, new: &NewMember) -> Result<Member,
         groups: Vec::new(),
         roles: Vec::new(),
         business_entities: Vec::new(),
+        entitled: Vec::new(),
         is_owner: false,
         is_admin: false,
     })
@@ -227,8 +260,10 @@ pub(crate) async fn create(
             if !tx.caller.only_provisions() {
                 new.require_name()?;
             }
-            let member = insert(tx, new)?;
-            let effect = Effect::of_one_member();
+            let mut member = insert(tx, new)?;
+            new.entitlements.apply(tx, &mut member)?;
+            let mut effect = Effect::of_one_member();
+            push_difference(&mut effect, None, Some(&member));
             tx.record(NewEvent {
                 kind: "member.created",
                 subject: member.id.uuid(),
@@ -324,6 +359,7 @@ pub(crate) async fn update(
                     .clone()
                     .succeeding(&before.profile, &after.user_name);
             }
+            change.entitlements.apply(tx, &mut after)?;
             let (was, is) = differences(&before, &after);
             if is.as_object().is_none_or(serde_json::Map::is_empty) {
                 return Ok(((before, tx.site.division), Effect::default()));
@@ -338,11 +374,13 @@ pub(crate) async fn update(
             }
             after.version = tx.next_event();
             after.updated_at = tx.now;
-            let (kind, effect) = match (before.active, after.active) {
-                (true, false) => ("member.deactivated", after.effect(false)),
-                (false, true) => ("member.reactivated", after.effect(true)),
-                _ => ("member.updated", Effect::of_one_member()),
+            let kind = match (before.active, after.active) {
+                (true, false) => "member.deactivated",
+                (false, true) => "member.reactivated",
+                _ => "member.updated",
             };
+            let mut effect = Effect::of_one_member();
+            push_difference(&mut effect, Some(&before), Some(&after));
             tx.record(NewEvent {
                 kind,
                 subject: after.id.uuid(),
@@ -353,6 +391,27 @@ pub(crate) async fn update(
             Ok(((after, tx.site.division), effect))
         })
         .await
+}
+
+/// Puts into an effect what a member has now and had not before, and the other way round; none is a
+/// member that was not there.
+fn push_difference(effect: &mut Effect, before: Option<&Member>, after: Option<&Member>) {
+    let in_force = |member: Option<&Member>| -> Vec<Target> {
+        member
+            .filter(|member| member.active)
+            .map(|member| member.targets().cloned().collect())
+            .unwrap_or_default()
+    };
+    let (had, has) = (in_force(before), in_force(after));
+    let Some(id) = after.or(before).map(|member| member.id) else {
+        return;
+    };
+    for target in has.iter().filter(|target| !had.contains(target)) {
+        effect.push(target.clone(), vec![id], vec![]);
+    }
+    for target in had.iter().filter(|target| !has.contains(target)) {
+        effect.push(target.clone(), vec![], vec![id]);
+    }
 }
 
 /// The attributes that differ, as they were and as they are.
@@ -376,6 +435,7 @@ fn differences(before: &Member, after: &Member) -> (Value, Value) {
         json!(after.external_id),
     );
     compare("active", before.active.into(), after.active.into());
+    compare("entitlements", before.entitlements(), after.entitlements());
     compare("profile", before.profile.to_json(), after.profile.to_json());
     (was.into(), is.into())
 }
@@ -408,11 +468,8 @@ pub(crate) async fn delete(
                 keep_an_owner(tx, member.id)?;
             }
             store::delete(tx, member.id)?;
-            let effect = if member.active {
-                member.effect(false)
-            } else {
-                Effect::of_one_member()
-            };
+            let mut effect = Effect::of_one_member();
+            push_difference(&mut effect, Some(&member), None);
             tx.record(NewEvent {
                 kind: "member.deleted",
                 subject: id.uuid(),

@@ -3,12 +3,15 @@
 use identity_proto::v1 as pb;
 use tonic::{Request, Response, Status};
 
-use super::{MemberChange, MemberName, MemberQuery, NewMember, Profile, not_found};
+use super::{
+    EntitlementChange, MemberChange, MemberName, MemberQuery, NewMember, Profile, entitlements,
+    not_found,
+};
 use crate::{
     authz::Method,
     error::{Error, Kind},
     filter,
-    ids::MemberId,
+    ids::{BusinessEntityId, MemberId, RoleId},
     names::{self, Name},
     site_tx::Identity,
     wire,
@@ -121,6 +124,22 @@ pub(crate) fn read_ref(member: Option<&pb::MemberRef>) -> Result<MemberName, Err
     }
 }
 
+/// The ids of roles that an entitlement attribute names.
+pub(super) fn read_roles(named: Vec<pb::NamedRef>) -> Result<Vec<RoleId>, Error> {
+    let ids = named.into_iter().map(|named| named.id);
+    entitlements::read_ids("entitlements.roles", ids, RoleId::parse)
+}
+
+/// The ids of business entities that an entitlement attribute names.
+pub(super) fn read_entities(named: Vec<pb::NamedRef>) -> Result<Vec<BusinessEntityId>, Error> {
+    let ids = named.into_iter().map(|named| named.id);
+    entitlements::read_ids(
+        "entitlements.business_entities",
+        ids,
+        BusinessEntityId::parse,
+    )
+}
+
 fn read_query(message: &pb::ListMembersRequest) -> Result<MemberQuery, Error> {
     Ok(MemberQuery {
         condition: filter::read(message.filter.as_ref())?,
@@ -132,7 +151,14 @@ fn read_query(message: &pb::ListMembersRequest) -> Result<MemberQuery, Error> {
 }
 
 fn read_change(message: pb::UpdateMemberRequest) -> Result<MemberChange, Error> {
-    let known = ["user_name", "external_id", "active", "profile"];
+    let known = [
+        "user_name",
+        "external_id",
+        "active",
+        "profile",
+        "entitlements.roles",
+        "entitlements.business_entities",
+    ];
     let paths = wire::mask(message.update_mask.as_ref(), &known)?;
     let mut values = message.values.unwrap_or_default();
     let mut change = MemberChange {
@@ -141,13 +167,22 @@ fn read_change(message: pb::UpdateMemberRequest) -> Result<MemberChange, Error> 
         external_id: None,
         active: None,
         profile: None,
+        entitlements: EntitlementChange::default(),
         if_versions: message.if_versions,
     };
+    let named = values.entitlements.take().unwrap_or_default();
+    if paths.contains(&"entitlements.roles") {
+        change.entitlements.roles = Some(read_roles(named.roles)?);
+    }
+    if paths.contains(&"entitlements.business_entities") {
+        change.entitlements.business_entities = Some(read_entities(named.business_entities)?);
+    }
     for path in paths {
         match path {
             "user_name" => change.user_name = Some(Name::user_name(&values.user_name)?),
             "external_id" => change.external_id = Some(names::external_id(&values.external_id)?),
             "active" => change.active = Some(values.active),
+            "entitlements.roles" | "entitlements.business_entities" => {}
             _ => {
                 change.profile = Some(Profile::read(values.profile.take().unwrap_or_default())?);
             }

@@ -8,7 +8,9 @@ use diesel::{
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Member, MemberName, MemberQuery, NewMember, Profile, fields::MemberFields, not_found};
+use super::{
+    Entitled, Member, MemberName, MemberQuery, NewMember, Profile, fields::MemberFields, not_found,
+};
 use crate::{
     access::{Target, TargetId},
     db::{Sql, sql},
@@ -42,7 +44,21 @@ const MEMBERS: &str = "\
                UNION SELECT d.business_entity_id FROM grants d \
                 WHERE d.site_id = m.site_id AND d.member_id = m.member_id AND d.to_event IS NULL) h \
          JOIN business_entities b ON b.site_id = m.site_id AND b.business_entity_id = h.business_entity_id) \
-        AS business_entities \
+        AS business_entities, \
+      (SELECT coalesce(jsonb_agg(jsonb_build_array(d.role_id, d.business_entity_id, coalesce(r.name, b.name), \
+                coalesce(r.built_in = 'admin', false), \
+                EXISTS (SELECT FROM grants o WHERE o.site_id = d.site_id AND o.member_id = d.member_id \
+                        AND o.to_event IS NULL AND o.source <> 'entitlement' \
+                        AND (o.role_id = d.role_id OR o.business_entity_id = d.business_entity_id)) \
+                OR EXISTS (SELECT FROM group_members gm JOIN groups g USING (site_id, group_id) \
+                           WHERE gm.site_id = d.site_id AND gm.member_id = d.member_id AND gm.to_event IS NULL \
+                             AND (g.role_id = d.role_id OR g.business_entity_id = d.business_entity_id))) \
+              ORDER BY coalesce(r.name_key, b.name_key)), '[]') \
+         FROM grants d \
+         LEFT JOIN roles r ON r.site_id = d.site_id AND r.role_id = d.role_id \
+         LEFT JOIN business_entities b ON b.site_id = d.site_id AND b.business_entity_id = d.business_entity_id \
+        WHERE d.site_id = m.site_id AND d.member_id = m.member_id AND d.to_event IS NULL \
+          AND d.source = 'entitlement') AS entitled \
     FROM members m WHERE m.deleted_event IS NULL";
 
 #[derive(QueryableByName)]
@@ -71,7 +87,12 @@ struct MemberRow {
     roles: Value,
     #[diesel(sql_type = Jsonb)]
     business_entities: Value,
+    #[diesel(sql_type = Jsonb)]
+    entitled: Value,
 }
+
+/// Role, business entity, name, whether it is Admin, whether it is held otherwise.
+type EntitledParts = Vec<(Option<Uuid>, Option<Uuid>, String, bool, bool)>;
 
 type TargetParts = Vec<(Uuid, String, Option<String>)>;
 
@@ -81,6 +102,7 @@ impl MemberRow {
         let groups: Vec<(Uuid, String)> = serde_json::from_value(self.groups).map_err(bug)?;
         let roles: TargetParts = serde_json::from_value(self.roles).map_err(bug)?;
         let entities: TargetParts = serde_json::from_value(self.business_entities).map_err(bug)?;
+        let entitled: EntitledParts = serde_json::from_value(self.entitled).map_err(bug)?;
         let has = |built_in: &str| roles.iter().any(|role| role.2.as_deref() == Some(built_in));
         Ok(Member {
             id: MemberId::from(self.member_id),
@@ -94,6 +116,23 @@ impl MemberRow {
             groups: groups
                 .into_iter()
                 .map(|(id, name)| (GroupId::from(id), name))
+                .collect(),
+            entitled: entitled
+                .into_iter()
+                .filter_map(|(role, entity, name, is_admin, otherwise)| {
+                    let role = role.map(|id| TargetId::Role(RoleId::from(id)));
+                    let entity =
+                        entity.map(|id| TargetId::BusinessEntity(BusinessEntityId::from(id)));
+                    let target = Target {
+                        id: role.or(entity)?,
+                        name,
+                    };
+                    Some(Entitled {
+                        target,
+                        otherwise,
+                        is_admin,
+                    })
+                })
                 .collect(),
             is_owner: has("owner"),
             is_admin: has("admin"),
@@ -349,5 +388,99 @@ pub(super) fn delete(tx: &mut SiteTx<'_, '_>, member: MemberId) -> Result<(), Er
     .bind::<SqlUuid, _>(member)
     .bind::<BigInt, _>(event)
     .bind::<Timestamptz, _>(tx.now);
+    tx.execute(statement).map(drop)
+}
+
+#[derive(QueryableByName)]
+struct TargetRow {
+    #[diesel(sql_type = Bool)]
+    is_role: bool,
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    built_in: Option<String>,
+}
+
+fn split(ids: &[TargetId]) -> (Vec<Uuid>, Vec<Uuid>) {
+    (
+        ids.iter().filter_map(|id| id.role()).collect(),
+        ids.iter().filter_map(|id| id.business_entity()).collect(),
+    )
+}
+
+/// Those of these roles and business entities that the site has, each with which built-in role it is.
+pub(super) fn find_targets(
+    tx: &mut SiteTx<'_, '_>,
+    ids: &[TargetId],
+) -> Result<Vec<(Target, Option<String>)>, Error> {
+    let (roles, entities) = split(ids);
+    let statement = sql(
+        "find targets",
+        "SELECT true AS is_role, role_id AS id, name, built_in FROM roles \
+          WHERE site_id = ? AND role_id = ANY(?) AND deleted_event IS NULL \
+         UNION ALL SELECT false, business_entity_id, name, NULL FROM business_entities \
+          WHERE site_id = ? AND business_entity_id = ANY(?) AND deleted_event IS NULL",
+    )
+    .bind::<SqlUuid, _>(tx.site_id())
+    .bind::<Array<SqlUuid>, _>(roles)
+    .bind::<SqlUuid, _>(tx.site_id())
+    .bind::<Array<SqlUuid>, _>(entities);
+    let rows: Vec<TargetRow> = tx.load(statement)?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let id = if row.is_role {
+                TargetId::Role(RoleId::from(row.id))
+            } else {
+                TargetId::BusinessEntity(BusinessEntityId::from(row.id))
+            };
+            (Target { id, name: row.name }, row.built_in)
+        })
+        .collect())
+}
+
+/// Grants these by the member's entitlement attribute.
+pub(super) fn add_entitlements(
+    tx: &mut SiteTx<'_, '_>,
+    member: MemberId,
+    ids: &[TargetId],
+) -> Result<(), Error> {
+    let (roles, entities) = split(ids);
+    let statement = sql(
+        "insert entitlements",
+        "INSERT INTO grants (site_id, grant_id, member_id, role_id, business_entity_id, source, actor, \
+                             reason, from_event) \
+         SELECT ?, gen_random_uuid(), ?, a.role_id, a.business_entity_id, 'entitlement', ?, '', ? \
+         FROM (SELECT role_id, NULL::uuid AS business_entity_id FROM unnest(?) AS r (role_id) \
+               UNION ALL SELECT NULL, business_entity_id FROM unnest(?) AS b (business_entity_id)) a",
+    )
+    .bind::<SqlUuid, _>(tx.site_id())
+    .bind::<SqlUuid, _>(member.uuid())
+    .bind::<Text, _>(tx.caller.label().to_owned())
+    .bind::<BigInt, _>(tx.next_event())
+    .bind::<Array<SqlUuid>, _>(roles)
+    .bind::<Array<SqlUuid>, _>(entities);
+    tx.execute(statement).map(drop)
+}
+
+/// Ends what the member's entitlement attribute granted of these.
+pub(super) fn end_entitlements(
+    tx: &mut SiteTx<'_, '_>,
+    member: MemberId,
+    ids: &[TargetId],
+) -> Result<(), Error> {
+    let (roles, entities) = split(ids);
+    let statement = sql(
+        "end entitlements",
+        "UPDATE grants SET to_event = ? WHERE site_id = ? AND member_id = ? AND to_event IS NULL \
+           AND source = 'entitlement' AND (role_id = ANY(?) OR business_entity_id = ANY(?))",
+    )
+    .bind::<BigInt, _>(tx.next_event())
+    .bind::<SqlUuid, _>(tx.site_id())
+    .bind::<SqlUuid, _>(member.uuid())
+    .bind::<Array<SqlUuid>, _>(roles)
+    .bind::<Array<SqlUuid>, _>(entities);
     tx.execute(statement).map(drop)
 }
