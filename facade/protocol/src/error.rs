@@ -26,6 +26,10 @@ pub enum ScimType {
     NoTarget,
     /// A value is missing or of the wrong kind.
     InvalidValue,
+    /// The cursor is none, or was given for another query (RFC 9865).
+    InvalidCursor,
+    /// No page has so many resources (RFC 9865).
+    InvalidCount,
 }
 
 impl ScimType {
@@ -40,6 +44,8 @@ impl ScimType {
             Self::InvalidPath => "invalidPath",
             Self::NoTarget => "noTarget",
             Self::InvalidValue => "invalidValue",
+            Self::InvalidCursor => "invalidCursor",
+            Self::InvalidCount => "invalidCount",
         }
     }
 }

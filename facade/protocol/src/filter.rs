@@ -10,14 +10,15 @@ use std::fmt;
 
 use serde_json::{Number, Value};
 
+pub use self::matching::compare;
 pub(crate) use self::parser::parse_in_brackets;
 use crate::{ScimError, path::AttrPath};
 
 /// How long a filter may be, in bytes.
-pub const MAX_LENGTH: usize = 8 * 1024;
+pub const MAX_LENGTH: usize = 32 * 1024;
 
 /// How deep parentheses, brackets and `not` may nest.
-pub const MAX_DEPTH: usize = 32;
+pub const MAX_DEPTH: usize = 64;
 
 /// A parsed filter.
 #[derive(Clone, Debug, PartialEq)]

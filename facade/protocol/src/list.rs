@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 /// The URN of the list message.
 pub const LIST_SCHEMA: &str = "urn:ietf:params:scim:api:messages:2.0:ListResponse";
 
-/// One page of resources. All three counters are there and are integers, whatever the page holds: Okta
-/// gives up silently otherwise.
-pub fn response(resources: Vec<Value>, total_results: i64, start_index: i64) -> Value {
+/// One page of resources, from a number on. All three counters are there and are integers, whatever the page
+/// holds: Okta gives up silently otherwise.
+pub fn by_index(resources: Vec<Value>, total_results: i64, start_index: i64) -> Value {
     json!({
         "schemas": [LIST_SCHEMA],
         "totalResults": total_results,
@@ -17,6 +17,20 @@ pub fn response(resources: Vec<Value>, total_results: i64, start_index: i64) -> 
     })
 }
 
+/// One page of resources, from a cursor on (RFC 9865 section 2); `next` is none on the last page.
+pub fn by_cursor(resources: Vec<Value>, total_results: i64, next: Option<String>) -> Value {
+    let mut page = json!({
+        "schemas": [LIST_SCHEMA],
+        "totalResults": total_results,
+        "itemsPerPage": resources.len(),
+        "Resources": resources,
+    });
+    if let Some(next) = next {
+        page["nextCursor"] = Value::String(next);
+    }
+    page
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -24,7 +38,7 @@ mod tests {
     #[test]
     fn an_empty_page_is_whole() {
         assert_eq!(
-            response(Vec::new(), 0, 1),
+            by_index(Vec::new(), 0, 1),
             json!({
                 "schemas": [LIST_SCHEMA],
                 "totalResults": 0,
@@ -33,5 +47,13 @@ mod tests {
                 "Resources": [],
             })
         );
+    }
+
+    #[test]
+    fn a_page_by_cursor_has_no_index_and_the_last_one_no_cursor() {
+        let page = by_cursor(vec![json!({})], 7, Some("c".to_owned()));
+        assert_eq!(page["nextCursor"], "c");
+        assert!(page.get("startIndex").is_none());
+        assert!(by_cursor(Vec::new(), 7, None).get("nextCursor").is_none());
     }
 }

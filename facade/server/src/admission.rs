@@ -63,6 +63,16 @@ impl Call {
         Query::parse(&self.query)
     }
 
+    /// The body of a `.search`, which is all that it asks: a filter in its URL must not go unheard.
+    pub(crate) fn search(&self) -> Result<Query, ScimError> {
+        if self.query()? != Query::default() {
+            return Err(ScimError::invalid_value(
+                "A search is asked for in its body; send the parameters there, not in the URL.",
+            ));
+        }
+        Query::from_search(self.json()?)
+    }
+
     /// The body as JSON.
     pub(crate) fn json(&self) -> Result<Value, ScimError> {
         scim_protocol::json::read(&self.body)

@@ -8,7 +8,7 @@ use axum::{
     http::{Method, StatusCode},
     middleware,
     response::{IntoResponse, Response},
-    routing::{MethodRouter, any, delete, get},
+    routing::{MethodRouter, any, delete, get, post},
 };
 use scim_protocol::ScimError;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -17,7 +17,7 @@ use crate::{
     admission::{self, BodySize, Call},
     backend::Backend,
     config::Config,
-    discovery, groups,
+    discovery, groups, lists,
     observe::{self, Meters},
     refusal::Refusal,
     reply::Reply,
@@ -45,12 +45,12 @@ impl App {
 /// All routes. From the outside in: telemetry and the rendering of errors, then panics, then the route.
 pub(crate) fn router(app: App) -> Router {
     use BodySize::{Group, Ordinary};
-    let users = get(on(Ordinary, users::list)).post(on(Ordinary, users::create));
+    let users = get(on(Ordinary, lists::users)).post(on(Ordinary, users::create));
     let user = get(on(Ordinary, users::read))
         .put(on(Ordinary, users::replace))
         .patch(on(Ordinary, users::patch))
         .delete(on(Ordinary, users::delete));
-    let groups = get(on(Group, groups::list)).post(on(Group, groups::create));
+    let groups = get(on(Group, lists::groups)).post(on(Group, groups::create));
     let group = get(on(Group, groups::read))
         .put(on(Group, groups::replace))
         .patch(on(Group, groups::patch))
@@ -73,9 +73,10 @@ pub(crate) fn router(app: App) -> Router {
         ("/Schemas/{id}", get(discovery::schema)),
         ("/Me", not_here()),
         ("/Bulk", not_here()),
-        ("/.search", not_here()),
-        ("/Users/.search", not_here()),
-        ("/Groups/.search", not_here()),
+        ("", get(on(Ordinary, lists::all))),
+        ("/.search", post(on(Ordinary, lists::search_all))),
+        ("/Users/.search", post(on(Ordinary, lists::search_users))),
+        ("/Groups/.search", post(on(Ordinary, lists::search_groups))),
     ] {
         router = route(router, path, methods);
     }

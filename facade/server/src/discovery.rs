@@ -20,6 +20,9 @@ use crate::{app::App, refusal::Refusal, reply::Reply, translate::Site};
 /// The largest page; identity's own maximum.
 pub(crate) const MAX_RESULTS: i64 = 1000;
 
+/// The page where the client says nothing of its size.
+pub(crate) const PAGE_SIZE: i64 = 100;
+
 const RESOURCE_TYPES: [&ResourceType; 2] = [&USER, &GROUP];
 
 pub(crate) async fn service_provider_config(
@@ -100,7 +103,7 @@ fn all(entries: Vec<Value>, query: Option<&str>) -> Response {
         return Refusal::from(ScimError::new(403, "This list can't be filtered.")).into_response();
     }
     let total = i64::try_from(entries.len()).unwrap_or(i64::MAX);
-    ok(list::response(entries, total, 1))
+    ok(list::by_index(entries, total, 1))
 }
 
 fn ok(body: Value) -> Response {

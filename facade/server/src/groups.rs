@@ -3,15 +3,13 @@
 
 use axum::http::StatusCode;
 use identity_proto::v1::{
-    CreateGroupRequest, DeleteGroupRequest, ExactMembership, GetGroupRequest, Group,
-    ListGroupsRequest, Receipt, UpdateGroupRequest, UpdateGroupResponse,
-    update_group_request::Membership,
+    CreateGroupRequest, DeleteGroupRequest, ExactMembership, GetGroupRequest, Group, Receipt,
+    UpdateGroupRequest, UpdateGroupResponse, update_group_request::Membership,
 };
 use scim_protocol::{
     ScimError,
     attributes::Projection,
     group::GROUP,
-    list,
     patch::{self, Operation},
     resource,
 };
@@ -26,40 +24,11 @@ use crate::{
     refusal::{Refusal, is_version_mismatch},
     reply::Reply,
     translate::{
-        filter,
         group::{member_ids, to_scim},
         group_patch::{GroupChange, fold},
     },
-    users::{ATTEMPTS, expect_version, page_size, pause},
+    users::{ATTEMPTS, expect_version, pause},
 };
-
-pub(crate) async fn list(_app: App, call: Call) -> Result<Reply, Refusal> {
-    let query = call.query()?;
-    let filter = query
-        .filter
-        .as_ref()
-        .map(|filter| filter::to_identity(filter, &GROUP, filter::GROUP_FIELDS))
-        .transpose()?;
-    let page = call
-        .caller
-        .list_groups(ListGroupsRequest {
-            filter,
-            page_size: page_size(query.count),
-            skip: query.start_index - 1,
-            without_members: !wants_members(&query.projection),
-            ..ListGroupsRequest::default()
-        })
-        .await?;
-    let groups = page
-        .groups
-        .iter()
-        .map(|group| shown(group, &call, &query.projection))
-        .collect();
-    Ok(Reply::json(
-        StatusCode::OK,
-        list::response(groups, page.total_size, query.start_index),
-    ))
-}
 
 pub(crate) async fn create(app: App, call: Call) -> Result<Reply, Refusal> {
     let projection = call.query()?.projection;
@@ -270,11 +239,13 @@ impl Sent {
     }
 }
 
-fn wants_members(projection: &Projection) -> bool {
+/// Whether the members have to be loaded.
+pub(crate) fn wants_members(projection: &Projection) -> bool {
     projection.wants(&GROUP, "members")
 }
 
-fn shown(group: &Group, call: &Call, projection: &Projection) -> Value {
+/// A group as the client wants to see it.
+pub(crate) fn shown(group: &Group, call: &Call, projection: &Projection) -> Value {
     let mut shown = to_scim(group, &call.site, wants_members(projection));
     projection.apply(&GROUP, &mut shown);
     Value::Object(shown)

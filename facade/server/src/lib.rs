@@ -9,6 +9,7 @@ mod convention;
 mod discovery;
 mod effect;
 mod groups;
+mod lists;
 mod observe;
 mod refusal;
 mod reply;

@@ -145,10 +145,12 @@ fn by_reason(
     };
     let plain = |error: ScimError| (error, None);
     let (error, retry_after) = match reason {
-        R::FieldInvalid => plain(ScimError::invalid_value(field_invalid(
-            details,
-            &fact("field"),
-        ))),
+        R::FieldInvalid => plain(field_invalid(details, &fact("field"))),
+        R::PageTokenInvalid => plain(ScimError::bad_request(
+            ScimType::InvalidCursor,
+            "cursor: take it from the nextCursor of a page, and send it with the same filter, sortBy and \
+             sortOrder to the same address. Begin again with an empty cursor.",
+        )),
         R::TargetUnknown | R::TargetOfAnotherSite | R::TargetMissing | R::OwnerNotGrantable => {
             plain(ScimError::invalid_value(explain(reason, &fact, naming)))
         }
@@ -289,7 +291,7 @@ fn by_code(status: &Status, retry_after: u64) -> Refusal {
 }
 
 /// `userName must be an e-mail address.`, for each field that is wrong.
-fn field_invalid(details: &ErrorDetails, field: &str) -> String {
+fn field_invalid(details: &ErrorDetails, field: &str) -> ScimError {
     let violations = details
         .bad_request()
         .map(|bad| bad.field_violations.as_slice());
@@ -298,10 +300,15 @@ fn field_invalid(details: &ErrorDetails, field: &str) -> String {
         .iter()
         .map(|violation| format!("{} {}.", scim_name(&violation.field), violation.description))
         .collect();
-    if sentences.is_empty() {
+    let detail = if sentences.is_empty() {
         format!("{} has a value that it may not have.", scim_name(field))
     } else {
         sentences.join(" ")
+    };
+    if field == "filter" {
+        ScimError::invalid_filter(detail)
+    } else {
+        ScimError::invalid_value(detail)
     }
 }
 
@@ -374,6 +381,11 @@ mod tests {
                 R::FieldImmutable,
                 Code::FailedPrecondition,
                 (400, Some(ScimType::Mutability)),
+            ),
+            (
+                R::PageTokenInvalid,
+                Code::InvalidArgument,
+                (400, Some(ScimType::InvalidCursor)),
             ),
             (R::VersionMismatch, Code::Aborted, (412, None)),
             (R::ScopeMissing, Code::PermissionDenied, (403, None)),

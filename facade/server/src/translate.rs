@@ -1,8 +1,8 @@
 //! SCIM to the contract and back. Pure: no calls, no HTTP.
 
-pub(crate) mod filter;
 pub(crate) mod group;
 pub(crate) mod group_patch;
+pub(crate) mod query;
 pub(crate) mod user;
 
 use std::fmt::Write as _;
@@ -75,6 +75,29 @@ fn meta(
     meta
 }
 
+/// The names that differ by more than their spelling: SCIM's and the contract's.
+const ODD_NAMES: [(&str, &str); 4] = [
+    ("timezone", "time_zone"),
+    ("ims", "instant_messengers"),
+    ("x509Certificates", "certificates"),
+    ("$ref", "ref"),
+];
+
+/// What the contract calls an attribute: `givenName` is `given_name`.
+fn snake(name: &str) -> String {
+    if let Some((_, ours)) = ODD_NAMES.iter().find(|(theirs, _)| *theirs == name) {
+        return (*ours).to_owned();
+    }
+    let mut snake = String::with_capacity(name.len() + 4);
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_lowercase());
+    }
+    snake
+}
+
 /// What SCIM calls a field of the contract: `member.profile.name.given_name` is `name.givenName`.
 pub(crate) fn scim_name(field: &str) -> String {
     let names: Vec<String> = field
@@ -83,13 +106,13 @@ pub(crate) fn scim_name(field: &str) -> String {
         .filter(|part| !["profile", "enterprise"].contains(part))
         .map(|part| {
             let (name, index) = part.split_at(part.find('[').unwrap_or(part.len()));
-            let name = match name {
-                "time_zone" => "timezone".to_owned(),
-                "instant_messengers" => "ims".to_owned(),
-                "certificates" => "x509Certificates".to_owned(),
-                "ref" => "$ref".to_owned(),
-                "member_ids" | "add_member_ids" | "remove_member_ids" => "members".to_owned(),
-                other => camel(other),
+            let odd = ODD_NAMES.iter().find(|(_, ours)| *ours == name);
+            let name = match (odd, name) {
+                (Some((theirs, _)), _) => (*theirs).to_owned(),
+                (None, "member_ids" | "add_member_ids" | "remove_member_ids") => {
+                    "members".to_owned()
+                }
+                (None, other) => camel(other),
             };
             name + index
         })

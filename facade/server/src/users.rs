@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use identity_proto::v1::{
-    CreateMemberRequest, DeleteMemberRequest, GetMemberRequest, ListMembersRequest, Member,
-    MemberRef, Receipt, UpdateMemberRequest, member_ref,
+    CreateMemberRequest, DeleteMemberRequest, GetMemberRequest, Member, MemberRef, Receipt,
+    UpdateMemberRequest, member_ref,
 };
 use prost_types::FieldMask;
 use scim_protocol::{
     ScimError,
     attributes::Projection,
-    list,
     patch::{self, Op, Operation},
     resource,
     schema::{Mutability, Target},
@@ -23,14 +22,10 @@ use crate::{
     admission::Call,
     app::App,
     conditions::IfMatch,
-    discovery::MAX_RESULTS,
     effect::Effect,
     refusal::{Refusal, is_version_mismatch},
     reply::Reply,
-    translate::{
-        filter,
-        user::{UserValues, from_patched, from_scim, to_scim, writable},
-    },
+    translate::user::{UserValues, from_patched, from_scim, to_scim, writable},
 };
 
 /// How often a PATCH that had to read first is tried while others change the same resource. Each time somebody
@@ -39,33 +34,6 @@ pub(crate) const ATTEMPTS: u32 = 40;
 
 /// The longest pause between two tries, in milliseconds.
 const LONGEST_PAUSE: u64 = 200;
-
-pub(crate) async fn list(_app: App, call: Call) -> Result<Reply, Refusal> {
-    let query = call.query()?;
-    let filter = query
-        .filter
-        .as_ref()
-        .map(|filter| filter::to_identity(filter, &USER, filter::USER_FIELDS))
-        .transpose()?;
-    let page = call
-        .caller
-        .list_members(ListMembersRequest {
-            filter,
-            page_size: page_size(query.count),
-            skip: query.start_index - 1,
-            ..ListMembersRequest::default()
-        })
-        .await?;
-    let users = page
-        .members
-        .iter()
-        .map(|member| shown(member, &call, &query.projection))
-        .collect();
-    Ok(Reply::json(
-        StatusCode::OK,
-        list::response(users, page.total_size, query.start_index),
-    ))
-}
 
 pub(crate) async fn create(_app: App, call: Call) -> Result<Reply, Refusal> {
     let projection = call.query()?.projection;
@@ -310,7 +278,8 @@ fn only_activity(operations: &[Operation]) -> Option<Option<bool>> {
     Some(active)
 }
 
-fn shown(member: &Member, call: &Call, projection: &Projection) -> Value {
+/// A user as the client wants to see it.
+pub(crate) fn shown(member: &Member, call: &Call, projection: &Projection) -> Value {
     let mut user = to_scim(member, &call.site);
     projection.apply(&USER, &mut user);
     Value::Object(user)
@@ -327,11 +296,6 @@ fn written(
         .at(call.site.user(&member.id))
         .tagged(&member.etag)
         .with_effect(Effect::of(receipt))
-}
-
-/// How many identity is asked for: what the client wants, but no more than a page may hold.
-pub(crate) fn page_size(count: Option<i64>) -> Option<i32> {
-    count.map(|count| i32::try_from(count.min(MAX_RESULTS)).unwrap_or(i32::MAX))
 }
 
 #[cfg(test)]
@@ -423,12 +387,5 @@ mod tests {
         other.profile.title = "T".to_owned();
         other.active = Some(false);
         assert_eq!(changed(&before, &other), ["active", "profile"]);
-    }
-
-    #[test]
-    fn a_page_is_never_larger_than_allowed() {
-        assert_eq!(page_size(None), None);
-        assert_eq!(page_size(Some(0)), Some(0));
-        assert_eq!(page_size(Some(i64::MAX)), Some(1000));
     }
 }

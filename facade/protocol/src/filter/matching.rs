@@ -71,7 +71,9 @@ fn is_present(value: &Value) -> bool {
     }
 }
 
-fn compare(
+/// Whether a simple value compares like this, by its definition; `actual` is none where there is no value. Also
+/// tells whether the comparison has a meaning at all (400 `invalidFilter`).
+pub fn compare(
     part: &Attribute,
     actual: Option<&Value>,
     operator: Operator,
@@ -84,7 +86,17 @@ fn compare(
             operator.as_str()
         ))
     };
-    if *literal == Literal::Null {
+    // Null, an empty text and absence are one state (RFC 7643 section 2.5).
+    let nothing = match literal {
+        Literal::Null => true,
+        Literal::Text(text) => {
+            text.is_empty()
+                && part.kind != Type::Boolean
+                && matches!(operator, Operator::Eq | Operator::Ne)
+        }
+        Literal::Bool(_) | Literal::Number(_) => false,
+    };
+    if nothing {
         return match operator {
             Operator::Eq => Ok(actual.is_none()),
             Operator::Ne => Ok(actual.is_some()),
@@ -103,9 +115,10 @@ fn compare(
             if !matches!(operator, Operator::Eq | Operator::Ne) {
                 return Err(unfit());
             }
-            actual
-                .and_then(Value::as_bool)
-                .map(|actual| actual.cmp(&wanted))
+            // A value that is not said to be primary is not (RFC 7643 section 2.4).
+            let otherwise = (part.name == "primary").then_some(false);
+            let actual = actual.and_then(Value::as_bool).or(otherwise);
+            actual.map(|actual| actual.cmp(&wanted))
         }
         (Type::Integer | Type::Decimal, Literal::Number(wanted)) => {
             if matches!(operator, Operator::Co | Operator::Sw | Operator::Ew) {
@@ -185,6 +198,8 @@ mod tests {
             r#"primary eq "True""#,
             "display ne \"x\"",
             "display eq null",
+            r#"display eq """#,
+            r#"type ne """#,
             "not (display pr)",
             r#"type eq "home" or value co "ANN""#,
             r#"value gt "a" and value le "b""#,
@@ -194,7 +209,7 @@ mod tests {
         for filter in [
             r#"type eq "home""#,
             "display pr",
-            r#"display eq """#,
+            r#"type eq """#,
             "primary eq false",
         ] {
             assert_eq!(matches(filter), Ok(false), "{filter}");

@@ -338,11 +338,11 @@ mod tests {
             Filter::parse(&nested(MAX_DEPTH + 1))
                 .unwrap_err()
                 .detail
-                .contains("32")
+                .contains("64")
         );
         assert!(Filter::parse(&"not (".repeat(1500)).is_err());
         let long = format!("a eq \"{}\"", "x".repeat(MAX_LENGTH));
-        assert!(Filter::parse(&long).unwrap_err().detail.contains("8192"));
+        assert!(Filter::parse(&long).unwrap_err().detail.contains("32768"));
     }
 
     fn path() -> impl Strategy<Value = AttrPath> {

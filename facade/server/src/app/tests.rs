@@ -2,6 +2,7 @@
 //! requests are refused.
 
 mod identity;
+mod lists;
 
 use std::time::Duration;
 
@@ -13,7 +14,9 @@ use clap::Parser;
 use http_body_util::BodyExt;
 use identity_proto::v1::{ErrorReason, TargetKind, update_group_request::Membership};
 use identity_runtime::metrics::Metrics;
-use scim_protocol::{group::CORE_GROUP, patch::PATCH_SCHEMA, user::CORE_USER};
+use scim_protocol::{
+    group::CORE_GROUP, patch::PATCH_SCHEMA, query::SEARCH_SCHEMA, user::CORE_USER,
+};
 use serde_json::{Value, json};
 use tonic::Code;
 use tower::ServiceExt;
@@ -170,6 +173,13 @@ async fn each_request_of_oktas_life_cycle_is_one_call() {
         ("PUT", "/Users/m1", user, 200, "UpdateMember"),
         ("PATCH", "/Users/m1", deactivate, 200, "UpdateMember"),
         ("DELETE", "/Users/m1", json!(null), 204, "DeleteMember"),
+        (
+            "POST",
+            "/Users/.search",
+            json!({"schemas": [SEARCH_SCHEMA]}),
+            200,
+            "ListMembers",
+        ),
         (
             "GET",
             "/Groups?startIndex=1&count=100",

@@ -209,7 +209,7 @@ service!(members::MemberService {
         { member: member(), receipt: receipt() }, true;
     get_member: GetMember(GetMemberRequest) -> GetMemberResponse { member: member() }, false;
     list_members: ListMembers(ListMembersRequest) -> ListMembersResponse
-        { members: member().into_iter().collect(), total_size: 1 }, false;
+        { members: member().into_iter().collect(), total_size: 1, next_page_token: "more".to_owned() }, false;
     update_member: UpdateMember(UpdateMemberRequest) -> UpdateMemberResponse
         { member: member(), receipt: receipt() }, true;
     delete_member: DeleteMember(DeleteMemberRequest) -> DeleteMemberResponse
@@ -221,7 +221,7 @@ service!(groups::GroupService {
         { group: group(), receipt: receipt() }, true;
     get_group: GetGroup(GetGroupRequest) -> GetGroupResponse { group: group() }, false;
     list_groups: ListGroups(ListGroupsRequest) -> ListGroupsResponse
-        { groups: group().into_iter().collect(), total_size: 1 }, false;
+        { groups: group().into_iter().collect(), total_size: 1, next_page_token: "more".to_owned() }, false;
     update_group: UpdateGroup(UpdateGroupRequest) -> UpdateGroupResponse
         { group: group(), receipt: receipt() }, true;
     delete_group: DeleteGroup(DeleteGroupRequest) -> DeleteGroupResponse
