@@ -94,9 +94,9 @@ async fn members(caller: &Caller, domain: &str) -> Result<BTreeMap<String, Membe
     loop {
         let request = ListMembersRequest {
             site: site(domain),
-            filter: None,
             page_size: Some(1000),
             skip: found.len() as i64,
+            ..ListMembersRequest::default()
         };
         let answer = caller.members().list_members(caller.request(request)).await;
         let page = answer
