@@ -107,7 +107,7 @@ pub(crate) fn writable(member: &Member) -> Map<String, Value> {
         let derived = LabelledValue {
             value: member.user_name.clone(),
             r#type: "work".to_owned(),
-            primary: true,
+            primary: Some(true),
             ..LabelledValue::default()
         };
         put_labelled(&mut user, "emails", &[derived]);
@@ -187,7 +187,7 @@ pub(crate) fn from_patched(before: &Member, after: &Map<String, Value>) -> UserV
 fn is_derived(emails: &[LabelledValue], user_name: &str) -> bool {
     matches!(emails, [only] if only.value == user_name
         && only.r#type == "work"
-        && only.primary
+        && only.primary()
         && only.display.is_empty())
 }
 
@@ -239,9 +239,9 @@ fn put_labelled(container: &mut Map<String, Value>, name: &str, values: &[Labell
     }
 }
 
-fn put_primary(parts: &mut Map<String, Value>, primary: bool) {
-    if primary {
-        parts.insert("primary".to_owned(), json!(true));
+fn put_primary(parts: &mut Map<String, Value>, primary: Option<bool>) {
+    if let Some(primary) = primary {
+        parts.insert("primary".to_owned(), json!(primary));
     }
 }
 
@@ -267,7 +267,7 @@ fn postal_address(parts: &Map<String, Value>) -> PostalAddress {
         postal_code: text(parts, "postalCode"),
         country: text(parts, "country"),
         r#type: text(parts, "type"),
-        primary: is_primary(parts),
+        primary: primary(parts),
     }
 }
 
@@ -333,16 +333,13 @@ fn labelled(container: &Map<String, Value>, name: &str) -> Vec<LabelledValue> {
             value: text(parts, "value"),
             display: text(parts, "display"),
             r#type: text(parts, "type"),
-            primary: is_primary(parts),
+            primary: primary(parts),
         })
         .collect()
 }
 
-fn is_primary(parts: &Map<String, Value>) -> bool {
-    parts
-        .get("primary")
-        .and_then(Value::as_bool)
-        .unwrap_or(false)
+fn primary(parts: &Map<String, Value>) -> Option<bool> {
+    parts.get("primary").and_then(Value::as_bool)
 }
 
 #[cfg(test)]

@@ -158,7 +158,7 @@ fn entries(
             "FROM jsonb_array_elements(m.profile_keys->'{list}') WITH ORDINALITY AS e (folded, n) WHERE true"
         ),
         parts,
-        first: "e.folded->>'primary' NULLS LAST, e.n",
+        first: "coalesce((e.folded->>'primary')::boolean, false) DESC, e.n",
         indexed,
     }
 }

@@ -82,7 +82,7 @@ impl Profile {
         let derived = pb::LabelledValue {
             value: user_name.as_str().to_owned(),
             r#type: "work".to_owned(),
-            primary: true,
+            primary: Some(true),
             ..pb::LabelledValue::default()
         };
         if before.0.emails.is_empty() && self.0.emails == [derived] {
@@ -151,11 +151,11 @@ fn check_lists(profile: &pb::MemberProfile) -> Result<(), Error> {
         check_list(
             field,
             list.len(),
-            list.iter().filter(|value| value.primary).count(),
+            list.iter().filter(|value| value.primary()).count(),
         )?;
     }
     let addresses = &profile.addresses;
-    let primaries = addresses.iter().filter(|address| address.primary).count();
+    let primaries = addresses.iter().filter(|address| address.primary()).count();
     check_list("profile.addresses", addresses.len(), primaries)
 }
 
@@ -198,11 +198,11 @@ fn check_texts(value: &Value, field: &str) -> Result<(), Error> {
     }
 }
 
-/// What is left of `value` without nulls, empty texts, `false` and what holds nothing else. An entry
+/// What is left of `value` without nulls, empty texts and what holds nothing else. An entry
 /// of a list stays, so that lists keep their length.
 fn without_empty(value: Value) -> Option<Value> {
     match value {
-        Value::Null | Value::Bool(false) => None,
+        Value::Null => None,
         Value::String(text) if text.is_empty() => None,
         Value::Array(values) if values.is_empty() => None,
         Value::Array(values) => Some(Value::Array(
@@ -229,7 +229,7 @@ mod tests {
     fn value(text: &str, primary: bool) -> pb::LabelledValue {
         pb::LabelledValue {
             value: text.to_owned(),
-            primary,
+            primary: primary.then_some(true),
             ..pb::LabelledValue::default()
         }
     }
@@ -301,7 +301,7 @@ mod tests {
         let derived = pb::LabelledValue {
             value: "Ann@Acme.example".to_owned(),
             r#type: "work".to_owned(),
-            primary: true,
+            primary: Some(true),
             ..Default::default()
         };
         let put = Profile(pb::MemberProfile {

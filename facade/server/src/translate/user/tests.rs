@@ -38,7 +38,7 @@ fn email(value: &str) -> LabelledValue {
     LabelledValue {
         value: value.to_owned(),
         r#type: "work".to_owned(),
-        primary: true,
+        primary: Some(true),
         ..LabelledValue::default()
     }
 }
@@ -150,11 +150,11 @@ fn some_values() -> impl Strategy<Value = Vec<LabelledValue>> {
             value,
             display,
             r#type,
-            primary: false,
+            primary: None,
         });
     (proptest::collection::vec(value, 0..3), any::<bool>()).prop_map(|(mut values, primary)| {
         if let Some(first) = values.first_mut() {
-            first.primary = primary;
+            first.primary = primary.then_some(true);
         }
         values
     })
@@ -193,7 +193,7 @@ prop_compose! {
 
 prop_compose! {
     fn some_address()(
-        formatted in some_text(), locality in ".+", r#type in some_text(), primary in any::<bool>(),
+        formatted in some_text(), locality in ".+", r#type in some_text(), primary in any::<Option<bool>>(),
     ) -> PostalAddress {
         PostalAddress { formatted, locality, r#type, primary, ..PostalAddress::default() }
     }
