@@ -1,8 +1,10 @@
 //! The integration tests, a file a subject.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on stops")]
 
+mod bulk;
 mod cursor;
 mod filters;
+mod indexes;
 mod life_cycle;
 mod search;
 mod sorting;

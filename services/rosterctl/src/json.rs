@@ -71,6 +71,7 @@ fn grant(grant: &Grant) -> Value {
             "actor": direct.actor,
             "reason": direct.reason,
         }}),
+        Some(Source::Entitlement(_)) => json!({"entitlement": {}}),
         None => Value::Null,
     };
     json!({

@@ -76,6 +76,7 @@ pub(crate) fn source(grant: &Grant) -> String {
     match &grant.source {
         Some(Source::Group(group)) => format!("group {}", group.display_name),
         Some(Source::Direct(direct)) => format!("{}: {}", direct.actor, direct.reason),
+        Some(Source::Entitlement(_)) => "the member's own attribute".to_owned(),
         None => "-".to_owned(),
     }
 }
