@@ -1,21 +1,29 @@
 //! The discovery resources (RFC 7643 sections 5 to 7), made from the definitions that everything runs on.
 
+mod definitions;
+
 use serde_json::{Value, json};
 
 use crate::schema::{ResourceType, Schema};
 
 /// The URN of the service provider's configuration.
-pub const CONFIG_SCHEMA: &str = "urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig";
+pub const CONFIG_SCHEMA: &str = definitions::CONFIG.id;
 /// The URN of a resource type.
-pub const RESOURCE_TYPE_SCHEMA: &str = "urn:ietf:params:scim:schemas:core:2.0:ResourceType";
+pub const RESOURCE_TYPE_SCHEMA: &str = definitions::RESOURCE_TYPE.id;
 /// The URN of a schema.
-pub const SCHEMA_SCHEMA: &str = "urn:ietf:params:scim:schemas:core:2.0:Schema";
+pub const SCHEMA_SCHEMA: &str = definitions::SCHEMA.id;
 
-/// What the service can do beside reading and writing single resources. Bulk, sorting and passwords it can't.
+/// What the service can do beside reading and writing single resources. Passwords it can't change.
 #[derive(Clone, Copy, Debug)]
 pub struct Features {
     /// How many resources one page may hold.
     pub max_results: i64,
+    /// How many it holds where the client says nothing.
+    pub page_size: i64,
+    /// How many operations a bulk request may hold.
+    pub max_operations: usize,
+    /// How many bytes a bulk request may have.
+    pub max_payload_size: usize,
 }
 
 /// `/ServiceProviderConfig`. `base` is the URL that the endpoints stand below.
@@ -23,11 +31,23 @@ pub fn service_provider_config(base: &str, features: Features) -> Value {
     json!({
         "schemas": [CONFIG_SCHEMA],
         "patch": {"supported": true},
-        "bulk": {"supported": false, "maxOperations": 0, "maxPayloadSize": 0},
+        "bulk": {
+            "supported": true,
+            "maxOperations": features.max_operations,
+            "maxPayloadSize": features.max_payload_size,
+        },
         "filter": {"supported": true, "maxResults": features.max_results},
         "changePassword": {"supported": false},
-        "sort": {"supported": false},
+        "sort": {"supported": true},
         "etag": {"supported": true},
+        // RFC 9865 section 4. There is no cursorTimeout: a cursor is good for as long as its query is.
+        "pagination": {
+            "cursor": true,
+            "index": true,
+            "defaultPaginationMethod": "index",
+            "defaultPageSize": features.page_size,
+            "maxPageSize": features.max_results,
+        },
         "authenticationSchemes": [{
             "type": "oauthbearertoken",
             "name": "Bearer token",
@@ -82,7 +102,7 @@ pub fn schema(base: &str, schema: &Schema) -> Value {
     })
 }
 
-/// Every schema that describes one of the resource types, each once.
+/// Every schema that describes one of the resource types or discovery itself, each once.
 pub fn schemas_of(resource_types: &[&ResourceType]) -> Vec<&'static Schema> {
     let mut all: Vec<&'static Schema> = Vec::new();
     for resource_type in resource_types {
@@ -95,6 +115,11 @@ pub fn schemas_of(resource_types: &[&ResourceType]) -> Vec<&'static Schema> {
             }
         }
     }
+    all.extend([
+        &definitions::CONFIG,
+        &definitions::RESOURCE_TYPE,
+        &definitions::SCHEMA,
+    ]);
     all
 }
 
@@ -103,17 +128,19 @@ mod tests {
     use super::*;
     use crate::{group::GROUP, user::USER};
 
+    const ALL: [&ResourceType; 2] = [&USER, &GROUP];
+
     #[test]
     fn every_resource_type_names_schemas_that_are_listed() {
-        let ids: Vec<&str> = schemas_of(&[&USER, &GROUP])
+        let ids: Vec<&str> = schemas_of(&ALL)
             .into_iter()
             .map(|schema| schema.id)
             .collect();
-        for described in [&USER, &GROUP] {
+        for described in ALL {
             let entry = resource_type("https://x/acme/scim/v2", described);
             assert!(ids.contains(&entry["schema"].as_str().unwrap()));
         }
-        assert_eq!(ids.len(), 4);
+        assert_eq!(ids.len(), 7);
     }
 
     #[test]
@@ -139,9 +166,9 @@ mod tests {
                 check(part);
             }
         }
-        for described in schemas_of(&[&USER, &GROUP]) {
+        for described in schemas_of(&ALL) {
             let entry = schema("https://x", described);
-            assert!(!entry.to_string().contains("null"));
+            assert!(!entry.to_string().contains(":null"));
             entry["attributes"]
                 .as_array()
                 .unwrap()
@@ -152,14 +179,84 @@ mod tests {
         assert_eq!(user["attributes"][0]["mutability"], "readWrite");
     }
 
+    const FEATURES: Features = Features {
+        max_results: 7,
+        page_size: 3,
+        max_operations: 5,
+        max_payload_size: 9,
+    };
+
     #[test]
-    fn the_configuration_has_what_is_required_even_of_what_is_not_supported() {
-        let config = service_provider_config("https://x", Features { max_results: 7 });
-        assert_eq!(config["bulk"]["maxOperations"], 0);
+    fn the_configuration_says_what_there_is() {
+        let config = service_provider_config("https://x", FEATURES);
+        assert_eq!(
+            config["bulk"],
+            json!({"supported": true, "maxOperations": 5, "maxPayloadSize": 9})
+        );
         assert_eq!(config["filter"]["maxResults"], 7);
+        assert_eq!(config["pagination"]["defaultPageSize"], 3);
         assert_eq!(
             config["authenticationSchemes"][0]["type"],
             "oauthbearertoken"
         );
+    }
+
+    /// Whether an object has what its definition requires and nothing that it does not know.
+    fn fits(attributes: &[crate::schema::Attribute], object: &Value, at: &str) {
+        let object = object.as_object().unwrap();
+        for attribute in attributes {
+            let value = object.get(attribute.name);
+            assert!(
+                value.is_some() || !attribute.required,
+                "{at}.{}",
+                attribute.name
+            );
+            let elements = match value {
+                Some(Value::Array(elements)) if attribute.multi_valued => elements.as_slice(),
+                Some(one) => {
+                    assert!(!attribute.multi_valued, "{at}.{}", attribute.name);
+                    std::slice::from_ref(one)
+                }
+                None => &[],
+            };
+            for element in elements {
+                let at = format!("{at}.{}", attribute.name);
+                match attribute.kind {
+                    // The attributes of a schema have parts of parts, which no definition can say.
+                    crate::schema::Type::Complex if attribute.name != "subAttributes" => {
+                        fits(attribute.sub_attributes, element, &at);
+                    }
+                    crate::schema::Type::Complex => assert!(element.is_object()),
+                    crate::schema::Type::Boolean => assert!(element.is_boolean(), "{at}"),
+                    crate::schema::Type::Integer => assert!(element.is_u64(), "{at}"),
+                    _ => assert!(element.is_string(), "{at}"),
+                }
+            }
+        }
+        for name in object.keys() {
+            let known = attributes.iter().any(|attribute| attribute.name == name);
+            assert!(
+                known || ["schemas", "id", "meta"].contains(&name.as_str()),
+                "{at}: {name}"
+            );
+        }
+    }
+
+    #[test]
+    fn discovery_is_as_it_describes_itself() {
+        let config = service_provider_config("https://x", FEATURES);
+        fits(definitions::CONFIG.attributes, &config, "config");
+        for described in ALL {
+            let entry = resource_type("https://x", described);
+            fits(
+                definitions::RESOURCE_TYPE.attributes,
+                &entry,
+                described.name,
+            );
+        }
+        for described in schemas_of(&ALL) {
+            let entry = schema("https://x", described);
+            fits(definitions::SCHEMA.attributes, &entry, described.name);
+        }
     }
 }

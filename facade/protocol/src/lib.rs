@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod attributes;
+pub mod bulk;
 pub mod discovery;
 pub mod error;
 pub mod filter;

@@ -16,7 +16,7 @@ use tonic::metadata::{Ascii, MetadataValue};
 use crate::{
     app::App,
     backend::Caller,
-    conditions::{IfMatch, IfNoneMatch},
+    conditions::{self, IfMatch, IfNoneMatch},
     effect,
     refusal::Refusal,
     translate::Site,
@@ -39,6 +39,8 @@ pub(crate) enum BodySize {
     Ordinary,
     /// Groups, whose members may be many.
     Group,
+    /// Bulk requests.
+    Bulk,
 }
 
 /// An admitted request.
@@ -58,6 +60,38 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// One operation of this request as a request of its own: same caller, same deadline, same wish for a
+    /// rehearsal.
+    pub(crate) fn operation(
+        &self,
+        path: &str,
+        id: &str,
+        version: Option<&str>,
+        data: &Value,
+    ) -> Result<Self, ScimError> {
+        let mut headers = HeaderMap::new();
+        for rehearsal in self.headers.get_all(effect::DRY_RUN) {
+            headers.append(effect::DRY_RUN, rehearsal.clone());
+        }
+        if let Some(version) = version {
+            let version = HeaderValue::from_str(version).map_err(|_| conditions::mismatch())?;
+            headers.insert(header::IF_MATCH, version);
+        }
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        Ok(Self {
+            caller: self.caller.clone(),
+            site: self.site.clone(),
+            path: path.to_owned(),
+            id: id.to_owned(),
+            query: query.to_owned(),
+            headers,
+            body: match data {
+                Value::Null => Bytes::new(),
+                data => data.to_string().into(),
+            },
+        })
+    }
+
     /// The query of the URL.
     pub(crate) fn query(&self) -> Result<Query, ScimError> {
         Query::parse(&self.query)
@@ -171,6 +205,7 @@ async fn read_body(
     let limit = match size {
         BodySize::Ordinary => app.config.max_body,
         BodySize::Group => app.config.max_group_body,
+        BodySize::Bulk => app.config.max_bulk_body,
     };
     let announced = headers
         .get(header::CONTENT_LENGTH)
@@ -213,10 +248,17 @@ async fn read_body(
     let what = match size {
         BodySize::Ordinary => "A body",
         BodySize::Group => "The body of a group",
+        BodySize::Bulk => "The body of a bulk request",
     };
     Err(ScimError::new(
         413,
-        format!("{what} may have at most {limit} bytes."),
+        match size {
+            // By the name that /ServiceProviderConfig gives it.
+            BodySize::Bulk => format!("{what} may have at most {limit} bytes (maxPayloadSize)."),
+            BodySize::Ordinary | BodySize::Group => {
+                format!("{what} may have at most {limit} bytes.")
+            }
+        },
     ))
 }
 

@@ -16,6 +16,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::{
     admission::{self, BodySize, Call},
     backend::Backend,
+    bulk,
     config::Config,
     discovery, groups, lists,
     observe::{self, Meters},
@@ -44,7 +45,7 @@ impl App {
 
 /// All routes. From the outside in: telemetry and the rendering of errors, then panics, then the route.
 pub(crate) fn router(app: App) -> Router {
-    use BodySize::{Group, Ordinary};
+    use BodySize::{Bulk, Group, Ordinary};
     let users = get(on(Ordinary, lists::users)).post(on(Ordinary, users::create));
     let user = get(on(Ordinary, users::read))
         .put(on(Ordinary, users::replace))
@@ -72,7 +73,7 @@ pub(crate) fn router(app: App) -> Router {
         ("/Schemas", get(discovery::schemas)),
         ("/Schemas/{id}", get(discovery::schema)),
         ("/Me", not_here()),
-        ("/Bulk", not_here()),
+        ("/Bulk", post(on(Bulk, bulk::run))),
         ("", get(on(Ordinary, lists::all))),
         ("/.search", post(on(Ordinary, lists::search_all))),
         ("/Users/.search", post(on(Ordinary, lists::search_users))),

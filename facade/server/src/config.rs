@@ -45,6 +45,12 @@ pub struct Config {
     /// How large the body of one group may be, in bytes.
     #[arg(long, env = "ROSTER_MAX_GROUP_BODY_BYTES", default_value_t = 32 << 20)]
     pub max_group_body: usize,
+    /// How many operations a bulk request may hold.
+    #[arg(long, env = "ROSTER_BULK_MAX_OPERATIONS", default_value_t = 1000)]
+    pub max_bulk_operations: usize,
+    /// How large a bulk request may be, in bytes.
+    #[arg(long, env = "ROSTER_BULK_MAX_PAYLOAD_BYTES", default_value_t = 1 << 20)]
+    pub max_bulk_body: usize,
     /// Logs and traces.
     #[command(flatten)]
     pub telemetry: TelemetryArgs,

@@ -32,6 +32,9 @@ pub(crate) async fn service_provider_config(
     let site = Site::new(&app.config.public_url, &domain);
     let features = Features {
         max_results: MAX_RESULTS,
+        page_size: PAGE_SIZE,
+        max_operations: app.config.max_bulk_operations,
+        max_payload_size: app.config.max_bulk_body,
     };
     ok(discovery::service_provider_config(site.base(), features))
 }

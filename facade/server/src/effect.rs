@@ -32,6 +32,16 @@ impl Effect {
     }
 }
 
+/// The effect of several writes together.
+impl std::ops::AddAssign for Effect {
+    fn add_assign(&mut self, other: Self) {
+        self.members += other.members;
+        self.skipped += other.skipped;
+        self.gained += other.gained;
+        self.lost += other.lost;
+    }
+}
+
 /// An RFC 8941 dictionary.
 impl fmt::Display for Effect {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,6 +3,7 @@
 mod admission;
 mod app;
 mod backend;
+mod bulk;
 mod conditions;
 mod config;
 mod convention;

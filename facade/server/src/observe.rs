@@ -183,13 +183,11 @@ fn finish(response: &mut Response, trace_id: &str) -> String {
 }
 
 fn write_error(response: &mut Response, refusal: &Refusal, trace_id: &str) {
-    let mut error = refusal.error.clone();
-    error.detail = format!("{} (trace {trace_id})", error.detail);
-    let body = error.to_json().to_string();
+    let body = refusal.body(trace_id).to_string();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, content_type());
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-    if error.status == 401 {
+    if refusal.error.status == 401 {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     if let Some(seconds) = refusal.retry_after {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use identity_proto::{ERROR_DOMAIN, v1::ErrorReason};
 use scim_protocol::{ScimError, ScimType};
+use serde_json::Value;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -62,6 +63,13 @@ impl Refusal {
             cause: "INTERNAL".to_owned(),
             ours: false,
         }
+    }
+
+    /// The body of the answer; its detail ends in the trace id.
+    pub(crate) fn body(&self, trace_id: &str) -> Value {
+        let mut error = self.error.clone();
+        error.detail = format!("{} (trace {trace_id})", error.detail);
+        error.to_json()
     }
 
     /// Whether the facade refused it, without identity.

@@ -62,6 +62,39 @@ impl Reply {
     }
 }
 
+impl Reply {
+    /// The status.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The body.
+    pub(crate) fn body(&self) -> Option<&Value> {
+        self.body.as_ref()
+    }
+
+    /// A header's value.
+    pub(crate) fn header(&self, name: &HeaderName) -> Option<&str> {
+        let mut headers = self.headers.iter();
+        headers
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// The same, as the answer to what made the resource.
+    pub(crate) fn created(self) -> Self {
+        Self {
+            status: StatusCode::CREATED,
+            ..self
+        }
+    }
+
+    /// What the write did.
+    pub(crate) fn effect(&self) -> Option<Effect> {
+        self.effect
+    }
+}
+
 impl IntoResponse for Reply {
     fn into_response(self) -> Response {
         let body = self

@@ -274,10 +274,11 @@ fn prefer(
     }
     if preferred == 1 {
         for (index, element) in elements.iter_mut().enumerate() {
-            if let Some(parts) = element.as_object_mut()
-                && !touched.contains(&index)
+            if !touched.contains(&index)
+                && is_primary(element)
+                && let Some(parts) = element.as_object_mut()
             {
-                parts.remove("primary");
+                parts.insert("primary".to_owned(), Value::Bool(false));
             }
         }
     }

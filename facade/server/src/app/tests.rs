@@ -1,6 +1,7 @@
 //! The router against an identity that answers from a script: what is asked of identity, and in which order
 //! requests are refused.
 
+mod bulk;
 mod identity;
 mod lists;
 
