@@ -126,9 +126,13 @@ pub fn schemas_of(resource_types: &[&ResourceType]) -> Vec<&'static Schema> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{group::GROUP, user::USER};
+    use crate::{
+        entitlement::{BUSINESS_ENTITY, ROLE},
+        group::GROUP,
+        user::USER,
+    };
 
-    const ALL: [&ResourceType; 2] = [&USER, &GROUP];
+    const ALL: [&ResourceType; 4] = [&USER, &GROUP, &ROLE, &BUSINESS_ENTITY];
 
     #[test]
     fn every_resource_type_names_schemas_that_are_listed() {
@@ -140,7 +144,7 @@ mod tests {
             let entry = resource_type("https://x/acme/scim/v2", described);
             assert!(ids.contains(&entry["schema"].as_str().unwrap()));
         }
-        assert_eq!(ids.len(), 7);
+        assert_eq!(ids.len(), 9);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod attributes;
 pub mod bulk;
 pub mod discovery;
+pub mod entitlement;
 pub mod error;
 pub mod filter;
 pub mod group;

@@ -134,6 +134,8 @@ pub(crate) fn accept(
     let elements = match value {
         Value::Null => return Ok(None),
         Value::Array(elements) => elements,
+        // A provider with a plain attribute of this name sends a plain text.
+        Value::String(_) if names_something(attribute) => vec![value],
         _ => return Err(wrong(at, "must be a list")),
     };
     if attribute.name != "members" && elements.len() > MAX_VALUES {
@@ -197,15 +199,44 @@ fn accept_one(attribute: &Attribute, value: Value, at: &str) -> Result<Option<Va
 }
 
 fn accept_parts(attribute: &Attribute, value: Value, at: &str) -> Result<Option<Value>, ScimError> {
+    let is_empty = names_something(attribute) && has_empty_value(&value);
     let parts = read_parts(attribute, value, at)?;
     if attribute
         .sub_attribute("value")
         .is_some_and(|part| part.required)
         && !parts.contains_key("value")
     {
-        return Err(wrong(at, "needs a value"));
+        // Okta pushes what is empty on its side as an empty text.
+        return if is_empty {
+            Ok(None)
+        } else {
+            Err(wrong(at, "needs a value"))
+        };
     }
     Ok(holds_something(attribute, &parts).then_some(Value::Object(parts)))
+}
+
+/// Whether the values of a list name things that the service has, by an id that the client chooses: `roles` and
+/// `entitlements`. (The `members` of a group are written once, and so another matter.)
+fn names_something(attribute: &Attribute) -> bool {
+    attribute.multi_valued
+        && attribute
+            .sub_attribute("value")
+            .is_some_and(|part| part.required && part.mutability == Mutability::ReadWrite)
+}
+
+fn has_empty_value(value: &Value) -> bool {
+    value.as_object().is_some_and(|parts| {
+        parts.iter().any(|(name, value)| {
+            name.eq_ignore_ascii_case("value") && (value.is_null() || value.as_str() == Some(""))
+        })
+    })
+}
+
+/// Whether the body of a POST or PUT says anything of an attribute of the core schema, if only that it is empty.
+pub fn speaks_of(body: &Value, name: &str) -> bool {
+    body.as_object()
+        .is_some_and(|body| body.keys().any(|key| key.eq_ignore_ascii_case(name)))
 }
 
 /// Checks the parts of a complex value.
@@ -216,9 +247,10 @@ pub(crate) fn read_parts(
 ) -> Result<Map<String, Value>, ScimError> {
     let sent = match value {
         Value::Object(parts) => parts,
-        // Entra sends a manager as a bare text.
+        // Entra sends a manager as a bare text, others a role.
         Value::String(_)
-            if !attribute.multi_valued && attribute.sub_attribute("value").is_some() =>
+            if names_something(attribute)
+                || !attribute.multi_valued && attribute.sub_attribute("value").is_some() =>
         {
             Map::from_iter([("value".to_owned(), value)])
         }
@@ -298,7 +330,7 @@ mod tests {
         let read = user(json!({
             "USERNAME": "a@b",
             "Name": {"GIVENNAME": "A", "familyname": null, "nope": 1},
-            "id": "x", "meta": {"version": 3}, "groups": [1], "roles": "Admin", "entitlements": ["x"],
+            "id": "x", "meta": {"version": 3}, "groups": [1],
             "title": "", "emails": [], "nickName": null, "unknown": {"a": []},
             "urn:okta:custom:thing": {"x": 1},
             ENTERPRISE_USER.id.to_uppercase(): {"DEPARTMENT": "D", "manager": "m1"},
@@ -389,6 +421,39 @@ mod tests {
         }
         assert!(read(&USER, json!({"userName": "a"})).is_err());
         assert!(read(&USER, json!([])).is_err());
+    }
+
+    #[test]
+    fn what_names_something_may_be_a_bare_text_and_needs_a_value() {
+        for (sent, accepted) in [
+            (json!("r1"), json!([{"value": "r1"}])),
+            (json!(["r1", ""]), json!([{"value": "r1"}])),
+            (
+                json!([{"VALUE": "r1", "display": "R", "type": "x", "primary": true}]),
+                json!([{"value": "r1"}]),
+            ),
+            (json!([{"value": "", "display": "R"}]), Value::Null),
+            (json!(""), Value::Null),
+            (json!(null), Value::Null),
+        ] {
+            for name in ["roles", "Entitlements"] {
+                let body = json!({"userName": "a", name: sent});
+                assert!(speaks_of(&body, "roles") == (name == "roles"));
+                let read = user(body).unwrap();
+                let read = read.get(name.to_lowercase()).unwrap_or(&Value::Null);
+                assert_eq!(*read, accepted, "{name}: {sent}");
+            }
+        }
+        assert!(!speaks_of(&json!(["roles"]), "roles"));
+        for (sent, detail) in [
+            (json!([{"display": "R"}]), "roles[0] needs a value."),
+            (json!([{"value": 7}]), "roles[0].value must be a text."),
+            (json!([7]), "roles[0] must be an object."),
+            (json!({"value": "r1"}), "roles must be a list."),
+            (json!(true), "roles must be a list."),
+        ] {
+            assert_eq!(refusal(json!({"userName": "a", "roles": sent})), detail);
+        }
     }
 
     #[test]

@@ -139,16 +139,35 @@ pub const CORE_USER: Schema = Schema {
         .read_only(),
         Attribute::list(
             "entitlements",
-            labelled!(Attribute::text("value", "The entitlement.").read_only(),),
-            "Accepted and ignored.",
-        )
-        .read_only(),
+            &[
+                Attribute::text(
+                    "value",
+                    "The id of a business entity, as /BusinessEntities lists it.",
+                )
+                .case_exact()
+                .required(),
+                Attribute::text("display", "The business entity's name.").read_only(),
+                Attribute::text("type", "The resource type of what is named.")
+                    .usually(&["BusinessEntity"])
+                    .case_exact()
+                    .read_only(),
+            ],
+            "The business entities granted by standing here, and no others: what groups or internal decisions \
+             grant is neither shown here nor ended by it. A PUT without this attribute leaves it as it is; an \
+             empty list clears it.",
+        ),
         Attribute::list(
             "roles",
-            labelled!(Attribute::text("value", "The role.").read_only(),),
-            "Accepted and ignored: groups give roles.",
-        )
-        .read_only(),
+            &[
+                Attribute::text("value", "The id of a role, as /Roles lists it.")
+                    .case_exact()
+                    .required(),
+                Attribute::text("display", "The role's name.").read_only(),
+            ],
+            "The roles granted by standing here, and no others: what groups or internal decisions grant is \
+             neither shown here nor ended by it. A PUT without this attribute leaves it as it is; an empty list \
+             clears it. Owner can't be given.",
+        ),
         Attribute::list(
             "x509Certificates",
             labelled!(

@@ -16,7 +16,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::{
     admission::{self, BodySize, Call},
     backend::Backend,
-    bulk,
+    bulk, catalogue,
     config::Config,
     discovery, groups, lists,
     observe::{self, Meters},
@@ -64,6 +64,16 @@ pub(crate) fn router(app: App) -> Router {
         ("/Users/{id}", user),
         ("/Groups", groups),
         ("/Groups/{id}", group),
+        ("/Roles", get(on(Ordinary, catalogue::roles))),
+        ("/Roles/{id}", get(on(Ordinary, catalogue::role))),
+        (
+            "/BusinessEntities",
+            get(on(Ordinary, catalogue::business_entities)),
+        ),
+        (
+            "/BusinessEntities/{id}",
+            get(on(Ordinary, catalogue::business_entity)),
+        ),
         (
             "/ServiceProviderConfig",
             get(discovery::service_provider_config),
@@ -151,7 +161,7 @@ async fn not_implemented(_app: App, call: Call) -> Result<Reply, Refusal> {
 async fn not_found(State(app): State<App>) -> Response {
     let detail = format!(
         "There is nothing at this address. A Site URL looks like {}/<domain>/scim/v2, followed by \
-         /Users, /Groups, /ServiceProviderConfig, /ResourceTypes or /Schemas.",
+         /Users, /Groups, /Roles, /BusinessEntities, /ServiceProviderConfig, /ResourceTypes or /Schemas.",
         app.config.public_url
     );
     Refusal::from(ScimError::new(404, detail)).into_response()

@@ -13,10 +13,13 @@ use identity_proto::v1::{
     CreateGroupRequest, CreateGroupResponse, CreateMemberRequest, CreateMemberResponse,
     DeleteGroupRequest, DeleteGroupResponse, DeleteMemberRequest, DeleteMemberResponse,
     GetCallerRequest, GetCallerResponse, GetGroupRequest, GetGroupResponse, GetMemberRequest,
-    GetMemberResponse, ListGroupsRequest, ListGroupsResponse, ListMembersRequest,
-    ListMembersResponse, SiteRef, UpdateGroupRequest, UpdateGroupResponse, UpdateMemberRequest,
-    UpdateMemberResponse, credential_service_client::CredentialServiceClient,
-    group_service_client::GroupServiceClient, member_service_client::MemberServiceClient, site_ref,
+    GetMemberResponse, ListBusinessEntitiesRequest, ListBusinessEntitiesResponse,
+    ListGroupsRequest, ListGroupsResponse, ListMembersRequest, ListMembersResponse,
+    ListRolesRequest, ListRolesResponse, SiteRef, UpdateGroupRequest, UpdateGroupResponse,
+    UpdateMemberRequest, UpdateMemberResponse,
+    business_entity_service_client::BusinessEntityServiceClient,
+    credential_service_client::CredentialServiceClient, group_service_client::GroupServiceClient,
+    member_service_client::MemberServiceClient, role_service_client::RoleServiceClient, site_ref,
 };
 use identity_runtime::propagation;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -69,6 +72,14 @@ impl Backend {
 
     fn groups(&self) -> GroupServiceClient<Channel> {
         GroupServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER)
+    }
+
+    fn roles(&self) -> RoleServiceClient<Channel> {
+        RoleServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER)
+    }
+
+    fn business_entities(&self) -> BusinessEntityServiceClient<Channel> {
+        BusinessEntityServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER)
     }
 
     fn credentials(&self) -> CredentialServiceClient<Channel> {
@@ -153,6 +164,9 @@ impl Caller {
         Read groups.list_groups(ListGroupsRequest) -> ListGroupsResponse;
         Write groups.update_group(UpdateGroupRequest) -> UpdateGroupResponse;
         Write groups.delete_group(DeleteGroupRequest) -> DeleteGroupResponse;
+        Read roles.list_roles(ListRolesRequest) -> ListRolesResponse;
+        Read business_entities.list_business_entities(ListBusinessEntitiesRequest)
+            -> ListBusinessEntitiesResponse;
     }
 
     fn site(&self) -> SiteRef {

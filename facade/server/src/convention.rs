@@ -113,6 +113,10 @@ pub(crate) fn explain(
     naming: Option<&Naming<'_>>,
 ) -> String {
     let Some(naming) = naming else {
+        if reason == ErrorReason::OwnerNotGrantable {
+            return "The Owner role is never given by a group or an attribute of a user; an Owner is made in Roster."
+                .to_owned();
+        }
         return "displayName does not name a role or a business entity of this site.".to_owned();
     };
     let domain = fact("site_domain");

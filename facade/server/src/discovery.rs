@@ -8,6 +8,7 @@ use axum::{
 use scim_protocol::{
     ScimError, discovery,
     discovery::Features,
+    entitlement::{BUSINESS_ENTITY, ROLE},
     group::GROUP,
     list,
     schema::{ResourceType, Schema},
@@ -23,7 +24,7 @@ pub(crate) const MAX_RESULTS: i64 = 1000;
 /// The page where the client says nothing of its size.
 pub(crate) const PAGE_SIZE: i64 = 100;
 
-const RESOURCE_TYPES: [&ResourceType; 2] = [&USER, &GROUP];
+const RESOURCE_TYPES: [&ResourceType; 4] = [&USER, &GROUP, &ROLE, &BUSINESS_ENTITY];
 
 pub(crate) async fn service_provider_config(
     State(app): State<App>,

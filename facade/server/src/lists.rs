@@ -55,15 +55,15 @@ pub(crate) async fn search_all(_app: App, call: Call) -> Result<Reply, Refusal> 
 
 /// What identity is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Slice {
-    size: i64,
-    skip: i64,
+pub(crate) struct Slice {
+    pub(crate) size: i64,
+    pub(crate) skip: i64,
     /// Empty for none.
     token: String,
 }
 
 impl Slice {
-    fn of(page: &Page) -> Self {
+    pub(crate) fn of(page: &Page) -> Self {
         let size = |count: &Option<i64>| count.unwrap_or(PAGE_SIZE).min(MAX_RESULTS);
         match page {
             Page::Index { start, count } => Self {
@@ -141,7 +141,7 @@ async fn page_of_all(call: &Call, query: &Query) -> Result<Reply, Refusal> {
 
 /// The page as it was asked for: by index without a cursor (Okta and others never heard of them), by cursor
 /// without an index.
-fn answer(query: &Query, shown: Vec<Value>, total: i64, next: String) -> Reply {
+pub(crate) fn answer(query: &Query, shown: Vec<Value>, total: i64, next: String) -> Reply {
     let body = match query.page {
         Page::Index { start, .. } => list::by_index(shown, total, start),
         Page::Cursor { .. } => {

@@ -109,6 +109,20 @@ pub(crate) fn is_version_mismatch(status: &Status) -> bool {
     reason_of(&status.get_error_details()) == Some(ErrorReason::VersionMismatch)
 }
 
+/// Whether it is about the ids in a user's `roles` or `entitlements`.
+pub(crate) fn is_of_entitlements(status: &Status) -> bool {
+    let details = status.get_error_details();
+    match reason_of(&details) {
+        Some(ErrorReason::OwnerNotGrantable) => true,
+        Some(ErrorReason::FieldInvalid) => details.bad_request().is_some_and(|bad| {
+            bad.field_violations
+                .iter()
+                .any(|violation| violation.field.starts_with("entitlements."))
+        }),
+        _ => false,
+    }
+}
+
 fn reason_of(details: &ErrorDetails) -> Option<ErrorReason> {
     let info = details
         .error_info()

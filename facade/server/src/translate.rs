@@ -1,5 +1,6 @@
 //! SCIM to the contract and back. Pure: no calls, no HTTP.
 
+pub(crate) mod catalogue;
 pub(crate) mod group;
 pub(crate) mod group_patch;
 pub(crate) mod query;
@@ -28,14 +29,19 @@ impl Site {
         &self.base
     }
 
+    /// The address of what has an id below an endpoint.
+    pub(crate) fn below(&self, endpoint: &str, id: &str) -> String {
+        format!("{}{endpoint}/{}", self.base, encoded(id))
+    }
+
     /// The address of a member.
     pub(crate) fn user(&self, id: &str) -> String {
-        format!("{}/Users/{}", self.base, encoded(id))
+        self.below("/Users", id)
     }
 
     /// The address of a group.
     pub(crate) fn group(&self, id: &str) -> String {
-        format!("{}/Groups/{}", self.base, encoded(id))
+        self.below("/Groups", id)
     }
 }
 
@@ -100,6 +106,12 @@ fn snake(name: &str) -> String {
 
 /// What SCIM calls a field of the contract: `member.profile.name.given_name` is `name.givenName`.
 pub(crate) fn scim_name(field: &str) -> String {
+    if let Some((_, kind)) = field.split_once("entitlements.") {
+        return match kind {
+            "business_entities" => "entitlements".to_owned(),
+            roles => roles.to_owned(),
+        };
+    }
     let names: Vec<String> = field
         .split('.')
         .skip_while(|part| ["member", "group", "values", "request", "profile"].contains(part))
@@ -161,6 +173,8 @@ mod tests {
             ("member.profile.enterprise.manager.ref", "manager.$ref"),
             ("profile.certificates[0]", "x509Certificates[0]"),
             ("display_name", "displayName"),
+            ("entitlements.roles", "roles"),
+            ("member.entitlements.business_entities", "entitlements"),
             ("member_ids", "members"),
             ("profile", "profile"),
         ] {

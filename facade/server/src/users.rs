@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use identity_proto::v1::{
-    CreateMemberRequest, DeleteMemberRequest, GetMemberRequest, Member, MemberRef, Receipt,
-    UpdateMemberRequest, member_ref,
+    CreateMemberRequest, DeleteMemberRequest, GetMemberRequest, Member, MemberRef, NamedRef,
+    Receipt, UpdateMemberRequest, member_ref,
 };
 use prost_types::FieldMask;
 use scim_protocol::{
@@ -23,6 +23,7 @@ use crate::{
     app::App,
     conditions::IfMatch,
     effect::Effect,
+    entitlements,
     refusal::{Refusal, is_version_mismatch},
     reply::Reply,
     translate::user::{UserValues, from_patched, from_scim, to_scim, writable},
@@ -32,20 +33,28 @@ use crate::{
 /// gets through, so dozens of clients at once all do; identity's deadline ends it earlier where time runs out.
 pub(crate) const ATTEMPTS: u32 = 40;
 
+/// The attributes that grant by standing in the user, and the fields that they set.
+const ENTITLEMENTS: [(&str, &str); 2] = [
+    ("roles", "entitlements.roles"),
+    ("entitlements", "entitlements.business_entities"),
+];
+
 /// The longest pause between two tries, in milliseconds.
 const LONGEST_PAUSE: u64 = 200;
 
 pub(crate) async fn create(_app: App, call: Call) -> Result<Reply, Refusal> {
     let projection = call.query()?.projection;
-    let user = from_scim(&resource::read(&USER, call.json()?)?);
-    let created = call
-        .caller
-        .create_member(CreateMemberRequest {
-            member: Some(user.into_member(true)),
-            validate_only: call.is_dry_run()?,
-            ..CreateMemberRequest::default()
-        })
-        .await?;
+    let user = from_scim(&resource::read(&USER, call.json()?)?).into_member(true);
+    let sent = user.entitlements.clone();
+    let request = CreateMemberRequest {
+        member: Some(user),
+        validate_only: call.is_dry_run()?,
+        ..CreateMemberRequest::default()
+    };
+    let created = match call.caller.create_member(request).await {
+        Ok(created) => created,
+        Err(status) => return Err(entitlements::refusal(&call, sent.as_ref(), status).await),
+    };
     let member = created.member.ok_or_else(Refusal::fault)?;
     Ok(written(
         StatusCode::CREATED,
@@ -72,12 +81,22 @@ pub(crate) async fn read(_app: App, call: Call) -> Result<Reply, Refusal> {
 
 pub(crate) async fn replace(_app: App, call: Call) -> Result<Reply, Refusal> {
     let projection = call.query()?.projection;
-    let user = from_scim(&resource::read(&USER, call.json()?)?);
+    let body = call.json()?;
     let mut mask = vec!["user_name", "external_id", "profile"];
+    // Okta's documents leave open what a PUT without them means: here they stay as they are.
+    for (attribute, field) in ENTITLEMENTS {
+        mask.extend(resource::speaks_of(&body, attribute).then_some(field));
+    }
+    let user = from_scim(&resource::read(&USER, body)?);
     // Who does not say whether the member is active does not deactivate it.
     mask.extend(user.active.map(|_| "active"));
-    let request = update(&call, user.into_member(true), &mask, &call.if_match()?)?;
-    let updated = call.caller.update_member(request).await?;
+    let member = user.into_member(true);
+    let sent = member.entitlements.clone();
+    let request = update(&call, member, &mask, &call.if_match()?)?;
+    let updated = match call.caller.update_member(request).await {
+        Ok(updated) => updated,
+        Err(status) => return Err(entitlements::refusal(&call, sent.as_ref(), status).await),
+    };
     let member = updated.member.ok_or_else(Refusal::fault)?;
     Ok(written(
         StatusCode::OK,
@@ -90,8 +109,7 @@ pub(crate) async fn replace(_app: App, call: Call) -> Result<Reply, Refusal> {
 
 pub(crate) async fn patch(_app: App, call: Call) -> Result<Reply, Refusal> {
     let projection = call.query()?.projection;
-    let mut operations = patch::parse(call.json()?)?;
-    operations.retain(|operation| !is_passed_over(operation));
+    let operations = patch::parse(call.json()?)?;
     let if_match = call.if_match()?;
     let updated = match only_activity(&operations) {
         Some(active) => {
@@ -141,12 +159,15 @@ async fn read_and_write(
         let after = patch::apply(&USER, &writable(&before), operations)?;
         let values = from_patched(&before, &after);
         let mask = changed(&before, &values);
-        let request = update(call, values.into_member(before.active), &mask, &expected)?;
+        let member = values.into_member(before.active);
+        let sent = member.entitlements.clone();
+        let request = update(call, member, &mask, &expected)?;
         match call.caller.update_member(request).await {
             Err(status) if is_version_mismatch(&status) && *if_match == IfMatch::Any => {
                 pause(attempt).await;
             }
-            outcome => return Ok(outcome?),
+            Err(status) => return Err(entitlements::refusal(call, sent.as_ref(), status).await),
+            Ok(updated) => return Ok(updated),
         }
     }
     Err(Refusal::contended())
@@ -201,6 +222,10 @@ fn update(
 
 /// What a PATCH changed.
 fn changed(before: &Member, values: &UserValues) -> Vec<&'static str> {
+    let entitled = before.entitlements.clone().unwrap_or_default();
+    let differ = |before: &[NamedRef], ids: &[String]| {
+        before.len() != ids.len() || before.iter().any(|named| !ids.contains(&named.id))
+    };
     let profile = before.profile.clone().unwrap_or_default();
     [
         ("user_name", before.user_name != values.user_name),
@@ -210,27 +235,15 @@ fn changed(before: &Member, values: &UserValues) -> Vec<&'static str> {
             values.active.is_some_and(|active| active != before.active),
         ),
         ("profile", profile != values.profile),
+        (ENTITLEMENTS[0].1, differ(&entitled.roles, &values.roles)),
+        (
+            ENTITLEMENTS[1].1,
+            differ(&entitled.business_entities, &values.business_entities),
+        ),
     ]
     .into_iter()
     .filter_map(|(field, changed)| changed.then_some(field))
     .collect()
-}
-
-/// `roles` and `entitlements` are accepted and ignored, whatever is done to them.
-fn is_passed_over(operation: &Operation) -> bool {
-    let Some(path) = &operation.path else {
-        return false;
-    };
-    match USER.resolve(&path.attribute) {
-        Some(Target::Attribute {
-            extension: None,
-            attribute,
-            ..
-        }) => {
-            matches!(attribute.name, "roles" | "entitlements")
-        }
-        _ => false,
-    }
 }
 
 /// Whether a PATCH only activates, deactivates or sets a password, which needs no look at what is there: the
@@ -306,8 +319,7 @@ mod tests {
 
     fn activity(operations: Value) -> Option<Option<bool>> {
         let body = json!({"schemas": [patch::PATCH_SCHEMA], "Operations": operations});
-        let mut operations = patch::parse(body).unwrap();
-        operations.retain(|operation| !is_passed_over(operation));
+        let operations = patch::parse(body).unwrap();
         only_activity(&operations)
     }
 
@@ -344,10 +356,6 @@ mod tests {
                 None,
             ),
             (
-                json!([{"op": "replace", "path": "roles", "value": ["x"]}]),
-                None,
-            ),
-            (
                 json!([
                     {"op": "replace", "path": "active", "value": false},
                     {"op": "replace", "value": {"password": "p", "active": true}},
@@ -369,6 +377,8 @@ mod tests {
             json!([{"op": "remove", "path": "active"}]),
             json!([{"op": "replace", "path": "active[value pr]", "value": true}]),
             json!([{"op": "replace", "path": "password", "value": 1}]),
+            json!([{"op": "replace", "path": "roles", "value": []}]),
+            json!([{"op": "replace", "value": {"active": false, "roles": []}}]),
         ] {
             assert_eq!(activity(operations.clone()), None, "{operations}");
         }

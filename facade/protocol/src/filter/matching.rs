@@ -1,4 +1,5 @@
-//! Whether one element of a list satisfies a filter, as PATCH's value paths need it.
+//! Whether one element of a list satisfies a filter, as PATCH's value paths need it, or a whole resource, for
+//! lists that are short and at hand.
 
 use std::cmp::Ordering;
 
@@ -8,7 +9,7 @@ use super::{Filter, Literal, Operator};
 use crate::{
     ScimError,
     path::AttrPath,
-    schema::{Attribute, Type},
+    schema::{Attribute, ResourceType, Target, Type},
 };
 
 impl Filter {
@@ -48,6 +49,108 @@ impl Filter {
             }
         })
     }
+}
+
+impl Filter {
+    /// Whether a resource, as it is shown, satisfies the filter. For what is at hand in full only.
+    pub fn matches_resource(
+        &self,
+        resource: &Value,
+        resource_type: &ResourceType,
+    ) -> Result<bool, ScimError> {
+        Ok(match self {
+            Self::And(parts) => {
+                let mut all = true;
+                for part in parts {
+                    all &= part.matches_resource(resource, resource_type)?;
+                }
+                all
+            }
+            Self::Or(parts) => {
+                let mut any = false;
+                for part in parts {
+                    any |= part.matches_resource(resource, resource_type)?;
+                }
+                any
+            }
+            Self::Not(inner) => !inner.matches_resource(resource, resource_type)?,
+            Self::Present(path) => {
+                let (_, values) = values_of(resource, resource_type, path)?;
+                values.into_iter().any(is_present)
+            }
+            Self::Compare(path, operator, literal) => {
+                let (attribute, values) = values_of(resource, resource_type, path)?;
+                if attribute.kind == Type::Complex {
+                    return Err(ScimError::invalid_filter(format!(
+                        "{path} has parts: compare one of them, or ask with pr whether it is there."
+                    )));
+                }
+                // Of several values one is enough; "differs" means that none is equal.
+                let (operator, negated) = match operator {
+                    Operator::Ne => (Operator::Eq, true),
+                    other => (*other, false),
+                };
+                let mut holds = values.is_empty() && compare(attribute, None, operator, literal)?;
+                for value in values {
+                    holds |= compare(attribute, Some(value), operator, literal)?;
+                }
+                holds != negated
+            }
+            Self::Element(path, inner) => {
+                let (attribute, values) = values_of(resource, resource_type, path)?;
+                if attribute.kind != Type::Complex {
+                    return Err(ScimError::invalid_filter(format!(
+                        "{path} has no parts that brackets could ask for."
+                    )));
+                }
+                // Run once for its errors, as in PATCH.
+                inner.matches(&Value::Null, attribute)?;
+                let mut any = false;
+                for value in values {
+                    any |= inner.matches(value, attribute)?;
+                }
+                any
+            }
+        })
+    }
+}
+
+/// What a path leads to in a resource: its definition, and its values, each of a list by itself.
+fn values_of<'a>(
+    resource: &'a Value,
+    resource_type: &ResourceType,
+    path: &AttrPath,
+) -> Result<(&'static Attribute, Vec<&'a Value>), ScimError> {
+    let Some(Target::Attribute {
+        extension,
+        attribute,
+        sub,
+    }) = resource_type.resolve(path)
+    else {
+        return Err(ScimError::invalid_filter(format!(
+            "{} has no attribute {path}.",
+            resource_type.name
+        )));
+    };
+    let container = match extension {
+        None => Some(resource),
+        Some(schema) => resource.get(schema.id),
+    };
+    let value = container.and_then(|container| container.get(attribute.name));
+    let values: Vec<&Value> = match value {
+        Some(Value::Array(values)) => values.iter().collect(),
+        one => one.into_iter().collect(),
+    };
+    Ok(match sub {
+        None => (attribute, values),
+        Some(sub) => (
+            sub,
+            values
+                .into_iter()
+                .filter_map(|value| value.get(sub.name))
+                .collect(),
+        ),
+    })
 }
 
 fn part_of(attribute: &Attribute, path: &AttrPath) -> Result<&'static Attribute, ScimError> {
@@ -181,7 +284,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::user::USER;
+    use crate::{ScimType, entitlement::ROLE, user::USER};
 
     fn matches(filter: &str) -> Result<bool, ScimError> {
         let element = json!({"value": "Ann@Example.com", "type": "work", "primary": true});
@@ -213,6 +316,39 @@ mod tests {
             "primary eq false",
         ] {
             assert_eq!(matches(filter), Ok(false), "{filter}");
+        }
+    }
+
+    #[test]
+    fn a_whole_resource_is_held_against_a_filter() {
+        let role = json!({
+            "schemas": [ROLE.schema.id], "id": "r1", "displayName": "Sales Agent",
+            "meta": {"resourceType": "Role"},
+        });
+        let matches = |text: &str| Filter::parse(text).unwrap().matches_resource(&role, &ROLE);
+        for filter in [
+            r#"id eq "r1""#,
+            r#"DISPLAYNAME eq "sales agent""#,
+            r#"urn:okta:scim:schemas:core:1.0:Role:displayName sw "S" and not (description pr)"#,
+            r#"schemas eq "urn:okta:scim:schemas:core:1.0:Role""#,
+            r#"schemas ne "urn:other" and meta.resourceType eq "Role""#,
+            r#"description ne "x" and description eq null and meta pr"#,
+            r#"meta[resourceType eq "Role"] or id eq "r2""#,
+        ] {
+            assert_eq!(matches(filter), Ok(true), "{filter}");
+        }
+        for filter in [r#"id eq "R1""#, r#"id ne "r1""#, "externalId pr"] {
+            assert_eq!(matches(filter), Ok(false), "{filter}");
+        }
+        for filter in [
+            "nope pr",
+            r#"meta eq "x""#,
+            "id[value pr]",
+            "id gt 1",
+            r#"meta[nope eq 1]"#,
+        ] {
+            let error = matches(filter).unwrap_err();
+            assert_eq!(error.scim_type, Some(ScimType::InvalidFilter), "{filter}");
         }
     }
 

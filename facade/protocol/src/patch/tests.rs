@@ -302,7 +302,7 @@ fn what_may_not_change_is_refused() {
         "meta.version",
         "groups",
         "schemas",
-        "roles[value eq \"x\"]",
+        "roles[value eq \"x\"].display",
         "urn:roster:params:scim:schemas:extension:access:2.0:User:roles",
     ] {
         assert_eq!(

@@ -6,10 +6,13 @@
 //! list is stored as it is, also one that holds only the user name of before a change.
 
 use identity_proto::v1::{
-    EffectiveAccess, Enterprise, LabelledValue, Manager, Member, MemberProfile, NamedRef,
-    PersonName, PostalAddress, Reach,
+    EffectiveAccess, Enterprise, Entitlements, LabelledValue, Manager, Member, MemberProfile,
+    NamedRef, PersonName, PostalAddress, Reach,
 };
-use scim_protocol::user::{ACCESS_USER, CORE_USER, ENTERPRISE_USER};
+use scim_protocol::{
+    entitlement::BUSINESS_ENTITY,
+    user::{ACCESS_USER, CORE_USER, ENTERPRISE_USER},
+};
 use serde_json::{Map, Value, json};
 
 use super::{Site, meta};
@@ -23,6 +26,10 @@ pub(crate) struct UserValues {
     /// None where the client did not say.
     pub(crate) active: Option<bool>,
     pub(crate) profile: MemberProfile,
+    /// The ids in `roles`, each once.
+    pub(crate) roles: Vec<String>,
+    /// The ids in `entitlements`, each once.
+    pub(crate) business_entities: Vec<String>,
 }
 
 impl UserValues {
@@ -33,9 +40,22 @@ impl UserValues {
             external_id: self.external_id,
             active: self.active.unwrap_or(otherwise),
             profile: Some(self.profile),
+            entitlements: Some(Entitlements {
+                roles: named(self.roles),
+                business_entities: named(self.business_entities),
+            }),
             ..Member::default()
         }
     }
+}
+
+fn named(ids: Vec<String>) -> Vec<NamedRef> {
+    ids.into_iter()
+        .map(|id| NamedRef {
+            id,
+            ..NamedRef::default()
+        })
+        .collect()
 }
 
 /// The whole representation.
@@ -127,13 +147,23 @@ pub(crate) fn writable(member: &Member) -> Map<String, Value> {
         user.insert("addresses".to_owned(), Value::Array(addresses));
     }
     put_labelled(&mut user, "x509Certificates", &profile.certificates);
+    if let Some(entitlements) = &member.entitlements {
+        put_named(&mut user, "roles", &entitlements.roles, None);
+        let entities = &entitlements.business_entities;
+        put_named(
+            &mut user,
+            "entitlements",
+            entities,
+            Some(BUSINESS_ENTITY.name),
+        );
+    }
     if let Some(enterprise) = &profile.enterprise {
         put_object(&mut user, ENTERPRISE_USER.id, enterprise_parts(enterprise));
     }
     user
 }
 
-/// Reads a canonical user. `password`, `roles` and `entitlements` go no further than here.
+/// Reads a canonical user. `password` goes no further than here.
 pub(crate) fn from_scim(user: &Map<String, Value>) -> UserValues {
     let user_name = text(user, "userName");
     let name = object(user, "name").map(|name| PersonName {
@@ -166,6 +196,8 @@ pub(crate) fn from_scim(user: &Map<String, Value>) -> UserValues {
             certificates: labelled(user, "x509Certificates"),
             enterprise: object(user, ENTERPRISE_USER.id).map(enterprise),
         },
+        roles: ids(user, "roles"),
+        business_entities: ids(user, "entitlements"),
         user_name,
     }
 }
@@ -237,6 +269,38 @@ fn put_labelled(container: &mut Map<String, Value>, name: &str, values: &[Labell
     if !elements.is_empty() {
         container.insert(name.to_owned(), Value::Array(elements));
     }
+}
+
+fn put_named(
+    container: &mut Map<String, Value>,
+    name: &str,
+    values: &[NamedRef],
+    kind: Option<&str>,
+) {
+    let elements: Vec<Value> = values
+        .iter()
+        .map(|named| {
+            let mut parts = Map::new();
+            put(&mut parts, "value", &named.id);
+            put(&mut parts, "display", &named.name);
+            put(&mut parts, "type", kind.unwrap_or_default());
+            Value::Object(parts)
+        })
+        .collect();
+    if !elements.is_empty() {
+        container.insert(name.to_owned(), Value::Array(elements));
+    }
+}
+
+/// The `value` of each entry, once.
+fn ids(container: &Map<String, Value>, name: &str) -> Vec<String> {
+    let mut ids = Vec::new();
+    for id in objects(container, name).map(|parts| text(parts, "value")) {
+        if !id.is_empty() && !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    ids
 }
 
 fn put_primary(parts: &mut Map<String, Value>, primary: Option<bool>) {

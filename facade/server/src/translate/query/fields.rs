@@ -2,6 +2,7 @@
 //! table of what differs.
 
 use scim_protocol::{
+    entitlement::BUSINESS_ENTITY,
     group::GROUP,
     schema::{Attribute, ResourceType, Schema, Type},
     user::{ACCESS_USER, CORE_USER, ENTERPRISE_USER},
@@ -25,19 +26,19 @@ pub(super) enum Source {
     Constant(&'static str),
     /// The URNs of the schemas that describe the resource.
     Schemas,
-    /// Nothing is kept: it is never shown.
-    Nothing,
     /// It is not to be asked for, and why.
     Withheld(&'static str),
 }
 
 /// Core attributes that are no part of a member's profile.
-const ODD: [(&str, &str, &str); 9] = [
+const ODD: [(&str, &str, &str); 11] = [
     ("User", "id", "id"),
     ("User", "externalId", "external_id"),
     ("User", "userName", "user_name"),
     ("User", "active", "active"),
     ("User", "groups", "groups"),
+    ("User", "roles", "entitlements.roles"),
+    ("User", "entitlements", "entitlements.business_entities"),
     ("Group", "id", "id"),
     ("Group", "externalId", "external_id"),
     ("Group", "displayName", "display_name"),
@@ -45,11 +46,13 @@ const ODD: [(&str, &str, &str); 9] = [
 ];
 
 /// Lists whose entries are things of the site: the `value` is an id.
-const REFERENCES: [(&str, &str); 4] = [
+const REFERENCES: [(&str, &str); 6] = [
     ("groups", "display_name"),
     ("members", ""),
     ("access.roles", "name"),
     ("access.business_entities", "name"),
+    ("entitlements.roles", "name"),
+    ("entitlements.business_entities", "name"),
 ];
 
 /// The source of a whole attribute, or of a single one's part.
@@ -65,7 +68,6 @@ pub(super) fn source(
         (None, "password", _) => {
             return Source::Withheld("is never shown, and nothing can be asked of it");
         }
-        (None, "roles" | "entitlements", _) => return Source::Nothing,
         (None, "meta", Some(part)) => return meta(resource_type, part, site),
         _ => {}
     }
@@ -100,6 +102,9 @@ pub(super) fn part(list: &str, sub: &Attribute, site: &Site) -> Source {
         "$ref" if list == "groups" => url(site.group("")),
         "$ref" => url(site.user("")),
         "type" if list == "groups" => Source::Constant("direct"),
+        "type" if list == "entitlements.business_entities" => {
+            Source::Constant(BUSINESS_ENTITY.name)
+        }
         "type" => Source::Constant("User"),
         _ => Source::Field((*name).to_owned()),
     }
@@ -220,6 +225,7 @@ mod tests {
             ("manager.$ref", "profile.enterprise.manager.ref"),
             ("employeeNumber", "profile.enterprise.employee_number"),
             ("businessEntities.value", "access.business_entities.id"),
+            ("entitlements.value", "entitlements.business_entities.id"),
             ("roles.display", "access.roles.name"),
             ("reach", "access.reach"),
             ("meta.lastModified", "update_time"),

@@ -141,7 +141,6 @@ impl Reading<'_> {
         };
         Ok(match (&leaf.source, operator) {
             (Source::Withheld(why), _) => return Err(withheld(path, why)),
-            (Source::Nothing, _) => known(operator == Operator::Ne),
             // Of a list, "differs" means "equals in no entry", as it does for identity.
             (Source::Constant(_) | Source::Schemas, Operator::Ne) => {
                 not(self.compared(leaf, path, Operator::Eq, literal)?)
@@ -242,7 +241,6 @@ fn is_present(leaf: &Leaf, path: &AttrPath) -> Result<pb::Filter, ScimError> {
         (Source::Field(field) | Source::Url { field, .. }, _) => present(field),
         (Source::Constant(_), Some(list)) => present(list),
         (Source::Constant(_) | Source::Schemas, _) => always(),
-        (Source::Nothing, _) => never(),
         (Source::Withheld(why), _) => return Err(withheld(path, why)),
     })
 }

@@ -26,7 +26,7 @@ impl Reading<'_> {
                 descending: sort.descending,
                 exact: attribute.case_exact,
             })),
-            Source::Constant(_) | Source::Schemas | Source::Nothing => Ok(None),
+            Source::Constant(_) | Source::Schemas => Ok(None),
             Source::Withheld(_) => Err(refused("is nothing to sort by")),
         }
     }

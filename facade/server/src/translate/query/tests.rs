@@ -215,9 +215,11 @@ fn logic_keeps_its_shape_and_loses_what_is_known() {
             r#"groups[type eq "direct" and value eq "x"]"#,
             "groups[groups.id=!x]",
         ),
-        (r#"roles eq "x" or entitlements pr"#, "any"),
-        (r#"roles[value eq "x"]"#, "any"),
-        (r#"roles ne "x""#, "all"),
+        (
+            r#"entitlements.type eq "BusinessEntity""#,
+            "entitlements.business_entities?",
+        ),
+        (r#"entitlements.type eq "businessentity""#, "any"),
         ("meta pr", "all"),
         ("name pr", "profile.name?"),
         ("emails pr", "profile.emails?"),
@@ -292,7 +294,7 @@ fn nothing_is_absence_however_it_is_written() {
         ("emails.display eq null", "not(profile.emails.display?)"),
         ("emails[display eq null]", "profile.emails[not(display?)]"),
         ("active eq null", "not(active?)"),
-        ("roles eq null", "all"),
+        ("roles eq null", "not(entitlements.roles?)"),
         (r#"title co """#, "profile.title*"),
     ] {
         assert_eq!(user(text), tree, "{text}");

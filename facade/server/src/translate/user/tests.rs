@@ -75,7 +75,6 @@ fn a_member_is_shown_whole() {
 fn what_is_not_kept_goes_no_further() {
     let body = json!({
         "schemas": [CORE_USER.id], "userName": "a@b", "password": "p", "groups": [],
-        "roles": ["x"], "entitlements": [{"value": "y"}],
     });
     let values = from_scim(&resource::read(&USER, body).unwrap());
     let nothing = UserValues {
@@ -83,6 +82,8 @@ fn what_is_not_kept_goes_no_further() {
         external_id: String::new(),
         active: None,
         profile: MemberProfile::default(),
+        roles: Vec::new(),
+        business_entities: Vec::new(),
     };
     assert_eq!(values, nothing);
     assert!(values.into_member(true).active);
