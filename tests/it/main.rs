@@ -3,6 +3,7 @@
 
 mod bulk;
 mod cursor;
+mod entitlements;
 mod filters;
 mod indexes;
 mod life_cycle;
