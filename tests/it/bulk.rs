@@ -276,3 +276,29 @@ async fn it_stops_after_so_many_errors_and_keeps_its_limits() {
     let users = scim.get("/Users").await.is(200).body;
     assert_eq!(users["totalResults"], 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_many_operations_as_discovery_allows_fit_into_one_request() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let scim = &acme.scim;
+    let config = scim.get("/ServiceProviderConfig").await.is(200).body;
+    let most = config["bulk"]["maxOperations"].as_u64().unwrap();
+    // The group comes first, and waits for everybody.
+    let names: Vec<String> = (1..most).map(|number| format!("u{number}")).collect();
+    let references: Vec<String> = names.iter().map(|name| format!("bulkId:{name}")).collect();
+    let references: Vec<&str> = references.iter().map(String::as_str).collect();
+    let mut operations = vec![post(
+        "/Groups",
+        "g",
+        &group("CB/acme/ROLE/Analyst", &references),
+    )];
+    for name in &names {
+        let data = json!({"schemas": [USER], "userName": format!("{name}@acme.example")});
+        operations.push(post("/Users", name, &data));
+    }
+    let done = bulk(scim, json!(operations)).await;
+    assert_eq!(statuses(&done), vec!["201"; names.len() + 1]);
+    let analysts = scim.get(&made(scim, &done[0])).await.is(200).id();
+    assert_eq!(scim.members(&analysts).await.len(), names.len());
+}

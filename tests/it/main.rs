@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on stops")]
 
 mod bulk;
+mod catalogue;
 mod cursor;
+mod discovery;
 mod entitlements;
 mod filters;
 mod indexes;
