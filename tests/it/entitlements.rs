@@ -1,33 +1,16 @@
-//! Roles and business entities as Okta's entitlements: discovered in Okta's order, granted by standing in the
-//! user, and apart from what groups and direct decisions grant.
+//! Roles and business entities as Okta's entitlements: granted by standing in the user, and apart from what
+//! groups and direct decisions grant.
 
 use identity_proto::v1::{self as pb, grant::Source};
 use identity_tests::{
     rpc::{by_id, role, target_name},
-    scim::{Answer, LIST, Scim, encode, user},
+    scim::{Answer, Scim, encode, user},
     world::World,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
 
-const OKTA_ROLE: &str = "urn:okta:scim:schemas:core:1.0:Role";
-const OKTA_ENTITLEMENT: &str = "urn:okta:scim:schemas:core:1.0:Entitlement";
 const ANN: &str = "ann@acme.example";
-
-/// The id of a role or business entity, as its endpoint lists it.
-async fn id_of(scim: &Scim, endpoint: &str, name: &str) -> String {
-    let filter = encode(&format!("displayName eq \"{name}\""));
-    let page = scim
-        .get(&format!("{endpoint}?filter={filter}"))
-        .await
-        .is(200);
-    assert_eq!(page.body["totalResults"], 1, "{name}: {:#}", page.body);
-    page.body["Resources"][0]["id"].as_str().unwrap().to_owned()
-}
-
-fn resources(page: &Answer) -> Vec<Value> {
-    page.body["Resources"].as_array().unwrap().clone()
-}
 
 /// The `display` of each value of an attribute.
 fn displayed(answer: &Answer, attribute: &str) -> Vec<String> {
@@ -49,141 +32,11 @@ fn sources(granted: &[pb::GrantedTarget], name: &str) -> Vec<Source> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn discovery_goes_in_oktas_order() {
-    let world = World::start().await;
-    let acme = world.acme().await;
-    acme.make_role("Auditor", &["data.export", "metrics.view"])
-        .await;
-    let types = acme.scim.get("/ResourceTypes").await.is(200);
-    let schemas = acme.scim.get("/Schemas").await.is(200);
-    let described = |urn: &str| resources(&schemas).iter().any(|schema| schema["id"] == urn);
-    let mut names = Vec::new();
-    for entry in resources(&types) {
-        let urn = entry["schema"].as_str().unwrap();
-        assert!(described(urn), "{urn}");
-        if ![OKTA_ROLE, OKTA_ENTITLEMENT].contains(&urn) {
-            continue;
-        }
-        let endpoint = entry["endpoint"].as_str().unwrap();
-        let first = acme
-            .scim
-            .get(&format!("{endpoint}?startIndex=1&count=1"))
-            .await
-            .is(200);
-        assert_eq!(first.body["schemas"], json!([LIST]));
-        assert_eq!(
-            (&first.body["startIndex"], &first.body["itemsPerPage"]),
-            (&json!(1), &json!(1))
-        );
-        let total = first.body["totalResults"].as_u64().unwrap();
-        let mut walked = Vec::new();
-        for start in 1..=total {
-            let page = acme
-                .scim
-                .get(&format!("{endpoint}?startIndex={start}&count=1"))
-                .await;
-            walked.extend(resources(&page));
-        }
-        let all = acme.scim.get(endpoint).await.is(200);
-        assert_eq!(walked, resources(&all));
-        for one in walked {
-            assert_eq!(one["schemas"], json!([urn]));
-            assert!(one["description"].as_str().unwrap().chars().count() <= 1000);
-            if urn == OKTA_ENTITLEMENT {
-                assert_eq!(one["type"], entry["name"]);
-            }
-            let id = one["id"].as_str().unwrap();
-            let read = acme.scim.get(&format!("{endpoint}/{id}")).await.is(200);
-            assert_eq!(read.body, one);
-            assert_eq!(
-                read.header("location"),
-                one["meta"]["location"].as_str().unwrap()
-            );
-            assert_eq!(
-                read.header("etag"),
-                one["meta"]["version"].as_str().unwrap()
-            );
-            let request = acme.scim.request(Method::GET, &format!("{endpoint}/{id}"));
-            Scim::send(request.header("if-none-match", read.header("etag")))
-                .await
-                .is(304);
-            names.push(one["displayName"].as_str().unwrap().to_owned());
-        }
-    }
-    // Every role but Owner.
-    assert_eq!(
-        names,
-        [
-            "Admin",
-            "Analyst",
-            "Auditor",
-            "Customer Support",
-            "Finance Executive",
-            "Sales Agent",
-            "Sales Manager",
-            "Tech Support",
-            "EU GmbH",
-            "US Inc",
-        ]
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_can_be_named_is_read_only_and_of_the_site() {
-    let world = World::start().await;
-    let (acme, other) = (world.acme().await, world.site("other").await);
-    let caller = &acme.rpc.caller;
-    let roles = caller
-        .roles()
-        .list_roles(caller.request(pb::ListRolesRequest::default()))
-        .await;
-    let roles = roles.unwrap().into_inner().roles;
-    let owner = roles.iter().find(|role| role.name == "Owner").unwrap();
-    let theirs = id_of(&other.scim, "/BusinessEntities", "EU GmbH").await;
-    for path in [
-        format!("/Roles/{}", owner.id),
-        format!("/BusinessEntities/{theirs}"),
-        "/Roles/010101001010101011001010101011".to_owned(),
-        "/BusinessEntities/nonsense".to_owned(),
-    ] {
-        acme.scim.get(&path).await.error(404, "");
-    }
-    let analyst = id_of(&acme.scim, "/Roles", "Analyst").await;
-    for (method, path) in [
-        (Method::POST, "/Roles".to_owned()),
-        (Method::PUT, format!("/Roles/{analyst}")),
-        (Method::PATCH, format!("/Roles/{analyst}")),
-        (Method::DELETE, format!("/Roles/{analyst}")),
-        (Method::POST, "/BusinessEntities".to_owned()),
-        (Method::DELETE, "/BusinessEntities/x".to_owned()),
-    ] {
-        let answer = acme.scim.with_body(method, &path, &json!({})).await;
-        assert!(answer.header("allow").contains("GET"));
-        answer.error(405, "");
-    }
-    acme.scim
-        .get("/Roles?filter=nope%20pr")
-        .await
-        .error(400, "invalidFilter");
-    let none = acme
-        .scim
-        .get("/Roles?filter=displayName%20eq%20%22Owner%22")
-        .await
-        .is(200);
-    assert_eq!(
-        (&none.body["totalResults"], &none.body["Resources"]),
-        (&json!(0), &json!([]))
-    );
-    let stranger = world.scim("acme", &format!("Bearer {}", other.scim_token));
-    stranger.get("/Roles").await.error(401, "");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn grants_arrive_as_a_put() {
     let world = World::start().await;
     let acme = world.acme().await;
-    let analyst = id_of(&acme.scim, "/Roles", "Analyst").await;
-    let entity = id_of(&acme.scim, "/BusinessEntities", "EU GmbH").await;
+    let analyst = acme.scim.id_of("/Roles", "Analyst").await;
+    let entity = acme.scim.id_of("/BusinessEntities", "EU GmbH").await;
     let ann = acme.scim.make_user(ANN).await;
     let path = format!("/Users/{ann}");
 
@@ -215,7 +68,7 @@ async fn grants_arrive_as_a_put() {
     // What is shown, put back, changes nothing.
     let shown = acme.scim.get(&path).await.is(200);
     let listed = acme.scim.get("/Users?filter=roles%20pr").await.is(200);
-    assert_eq!(resources(&listed), [shown.body.clone()]);
+    assert_eq!(listed.resources(), std::slice::from_ref(&shown.body));
     let again = acme.scim.put(&path, &shown.body).await.is(200);
     assert_eq!(
         again.header("roster-effect"),
@@ -259,8 +112,8 @@ async fn grants_arrive_as_a_put() {
 async fn a_create_grants_too() {
     let world = World::start().await;
     let acme = world.acme().await;
-    let agent = id_of(&acme.scim, "/Roles", "Sales Agent").await;
-    let entity = id_of(&acme.scim, "/BusinessEntities", "US Inc").await;
+    let agent = acme.scim.id_of("/Roles", "Sales Agent").await;
+    let entity = acme.scim.id_of("/BusinessEntities", "US Inc").await;
     let mut body = user(ANN);
     // Twice the same is once; a bare id is clear enough.
     body["ROLES"] = json!([{ "value": agent }, agent]);
@@ -293,9 +146,9 @@ async fn a_create_grants_too() {
 async fn a_patch_of_any_form_grants_and_ends() {
     let world = World::start().await;
     let acme = world.acme().await;
-    let analyst = id_of(&acme.scim, "/Roles", "Analyst").await;
-    let agent = id_of(&acme.scim, "/Roles", "Sales Agent").await;
-    let entity = id_of(&acme.scim, "/BusinessEntities", "EU GmbH").await;
+    let analyst = acme.scim.id_of("/Roles", "Analyst").await;
+    let agent = acme.scim.id_of("/Roles", "Sales Agent").await;
+    let entity = acme.scim.id_of("/BusinessEntities", "EU GmbH").await;
     let ann = acme.scim.make_user(ANN).await;
     let path = format!("/Users/{ann}");
     let of_agent = format!("roles[value eq \"{agent}\"]");
@@ -369,7 +222,7 @@ async fn a_patch_of_any_form_grants_and_ends() {
 async fn other_grants_are_neither_shown_nor_ended() {
     let world = World::start().await;
     let acme = world.acme().await;
-    let analyst = id_of(&acme.scim, "/Roles", "Analyst").await;
+    let analyst = acme.scim.id_of("/Roles", "Analyst").await;
     let ann = acme.scim.make_user(ANN).await;
     let path = format!("/Users/{ann}");
     let group = acme.scim.make_group("CB/acme/ROLE/Analyst", &[&ann]).await;
@@ -420,7 +273,7 @@ async fn other_grants_are_neither_shown_nor_ended() {
 async fn deactivating_suspends_them_and_deleting_ends_them() {
     let world = World::start().await;
     let acme = world.acme().await;
-    let analyst = id_of(&acme.scim, "/Roles", "Analyst").await;
+    let analyst = acme.scim.id_of("/Roles", "Analyst").await;
     let mut body = user(ANN);
     body["roles"] = json!([{ "value": analyst }]);
     let path = format!(
@@ -482,7 +335,7 @@ async fn what_can_not_be_given_is_refused_and_explained() {
             .id
             .clone()
     };
-    let theirs = id_of(&other.scim, "/Roles", "Analyst").await;
+    let theirs = other.scim.id_of("/Roles", "Analyst").await;
     let nobody = "00000000-0000-4000-8000-000000000000";
     let ann = acme.scim.make_user(ANN).await;
     let path = format!("/Users/{ann}");
@@ -541,7 +394,7 @@ async fn what_can_not_be_given_is_refused_and_explained() {
         .await
         .error(400, "invalidValue");
     assert!(
-        detail.contains(&id_of(&acme.scim, "/BusinessEntities", "EU GmbH").await),
+        detail.contains(&acme.scim.id_of("/BusinessEntities", "EU GmbH").await),
         "{detail}"
     );
     assert_eq!(acme.scim.get(&path).await.body, before.body);
@@ -557,8 +410,8 @@ async fn what_can_not_be_given_is_refused_and_explained() {
 async fn users_are_found_by_them() {
     let world = World::start().await;
     let acme = world.acme().await;
-    let analyst = id_of(&acme.scim, "/Roles", "Analyst").await;
-    let entity = id_of(&acme.scim, "/BusinessEntities", "EU GmbH").await;
+    let analyst = acme.scim.id_of("/Roles", "Analyst").await;
+    let entity = acme.scim.id_of("/BusinessEntities", "EU GmbH").await;
     for (name, roles, entities) in [
         ("a@acme.example", json!([analyst]), json!([])),
         ("b@acme.example", json!([]), json!([entity])),
@@ -600,7 +453,8 @@ async fn users_are_found_by_them() {
             ))
             .await
             .is(200);
-        let names: Vec<String> = resources(&page)
+        let names: Vec<String> = page
+            .resources()
             .iter()
             .map(|one| one["userName"].as_str().unwrap()[..1].to_owned())
             .collect();
@@ -612,7 +466,7 @@ async fn users_are_found_by_them() {
         .await
         .is(200);
     assert_eq!(
-        resources(&only)[0]["roles"],
+        only.resources()[0]["roles"],
         json!([{ "display": "Analyst" }])
     );
 }

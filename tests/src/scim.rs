@@ -56,6 +56,11 @@ impl Answer {
         self.body["id"].as_str().expect("an id").to_owned()
     }
 
+    /// The resources of a list.
+    pub fn resources(&self) -> Vec<Value> {
+        self.body["Resources"].as_array().expect("a list").clone()
+    }
+
     /// Asserts the status.
     #[track_caller]
     pub fn is(self, status: u16) -> Self {
@@ -182,6 +187,17 @@ impl Scim {
             .await
             .is(201)
             .id()
+    }
+
+    /// The id of a role or business entity, as its endpoint lists it.
+    pub async fn id_of(&self, endpoint: &str, name: &str) -> String {
+        let filter = encode(&format!("displayName eq \"{name}\""));
+        let page = self
+            .get(&format!("{endpoint}?filter={filter}"))
+            .await
+            .is(200);
+        let [one]: [Value; 1] = page.resources().try_into().expect("one of this name");
+        one["id"].as_str().expect("an id").to_owned()
     }
 
     /// The ids of a group's members, sorted.
