@@ -220,15 +220,29 @@ prop_compose! {
     }
 }
 
+fn some_ids() -> impl Strategy<Value = Vec<NamedRef>> {
+    proptest::collection::btree_set(".+", 0..3).prop_map(|ids| {
+        ids.into_iter()
+            .map(|id| NamedRef {
+                name: format!("name of {id}"),
+                id,
+            })
+            .collect()
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn putting_back_what_was_shown_changes_nothing(
         profile in some_profile(), user_name in ".+", external_id in some_text(), active in any::<bool>(),
-        explicit in any::<bool>(),
+        explicit in any::<bool>(), roles in some_ids(), business_entities in some_ids(),
     ) {
+        let ids = |refs: &[NamedRef]| -> Vec<String> { refs.iter().map(|named| named.id.clone()).collect() };
+        let wanted = (ids(&roles), ids(&business_entities));
         let mut member = Member {
-            user_name, external_id, active, profile: Some(profile), ..member()
+            user_name, external_id, active, profile: Some(profile),
+            entitlements: Some(Entitlements { roles, business_entities }), ..member()
         };
         if explicit {
             member.profile.get_or_insert_default().emails = vec![email(&member.user_name)];
@@ -243,8 +257,10 @@ proptest! {
         prop_assert_eq!(&back.external_id, &member.external_id);
         prop_assert_eq!(back.active, Some(member.active));
         prop_assert_eq!(Some(back.profile), member.profile.clone());
+        prop_assert_eq!(&(back.roles, back.business_entities), &wanted);
         // And a PATCH that changes nothing else keeps the rest.
         let touched = patched(&member, json!([{"op": "replace", "value": {"id": "x"}}]));
         prop_assert_eq!(Some(touched.profile), member.profile);
+        prop_assert_eq!((touched.roles, touched.business_entities), wanted);
     }
 }
