@@ -6,3 +6,4 @@ pub mod faults;
 pub mod rpc;
 pub mod scim;
 pub mod world;
+pub mod writes;
