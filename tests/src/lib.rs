@@ -3,6 +3,7 @@
 
 pub mod database;
 pub mod faults;
+pub mod locks;
 pub mod rpc;
 pub mod scim;
 pub mod world;
