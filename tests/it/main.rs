@@ -3,6 +3,7 @@
 
 mod concurrency;
 mod convention;
+mod cost;
 mod grants;
 mod life_cycle;
 mod members;
