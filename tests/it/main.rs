@@ -4,12 +4,16 @@
 mod concurrency;
 mod convention;
 mod cost;
+mod discovery;
+mod etags;
 mod grants;
+mod history;
 mod life_cycle;
 mod members;
 mod okta_groups;
 mod okta_spec;
 mod okta_users;
 mod owners;
+mod projection;
 mod roles;
 mod tls;
