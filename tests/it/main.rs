@@ -1,6 +1,7 @@
 //! The integration tests, a file a subject.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on stops")]
 
+mod bad_input;
 mod concurrency;
 mod convention;
 mod cost;
