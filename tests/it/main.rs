@@ -7,6 +7,7 @@ mod convention;
 mod cost;
 mod discovery;
 mod etags;
+mod events;
 mod grants;
 mod history;
 mod life_cycle;
