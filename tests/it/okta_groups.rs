@@ -609,3 +609,36 @@ async fn groups_are_listed_in_pages_and_found_by_filter() {
     acme.scim.post("/Users", &ann).await.is(201);
     assert_eq!(acme.scim.members(&ids[0]).await, [""; 0]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_of_very_many_ids_of_nobody_is_answered_in_time() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let ann = acme.scim.make_user("ann@acme.example").await;
+    let id = acme.scim.make_group(ANALYSTS, &[]).await;
+    let path = format!("/Groups/{id}");
+    let nobody: Vec<String> = (0..200_000).map(|n| format!("00u{n}")).collect();
+    let others: Vec<String> = (0..50_000).map(|_| Uuid::new_v4().to_string()).collect();
+    for ids in [nobody, others] {
+        let began = Instant::now();
+        let value = elements(&[&ids[..], &[ann.clone()]].concat());
+        let put = json!({ "schemas": [GROUP], "displayName": ANALYSTS, "members": value });
+        let answer = acme.scim.put(&path, &put).await.is(200);
+        let skipped = format!("skipped={},", ids.len());
+        assert!(answer.header("roster-effect").contains(&skipped));
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "{:?}",
+            began.elapsed()
+        );
+        assert_eq!(acme.scim.members(&id).await, [ann.clone()]);
+    }
+    // What is too much even for that is refused by its limit.
+    let many: Vec<Value> = (0..500_001)
+        .map(|n| json!({ "value": format!("u{n}") }))
+        .collect();
+    let put = json!({ "schemas": [GROUP], "displayName": ANALYSTS, "members": many });
+    let detail = acme.scim.put(&path, &put).await.error(413, "");
+    assert!(detail.contains("500000"), "{detail}");
+    assert_eq!(acme.scim.members(&id).await, [ann]);
+}
