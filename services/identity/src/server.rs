@@ -44,9 +44,10 @@ const DRAIN: Duration = Duration::from_secs(25);
 /// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// An address that can't be bound. A database that is away is no error: the process is not ready until
+/// A setting that can't work, or an address that can't be bound. A database that is away is no error: the process is not ready until
 /// it is back.
 pub async fn serve(args: ServeArgs) -> Result<(), Box<dyn StdError + Send + Sync>> {
+    args.check()?;
     let stop = shutdown::on_signal()?;
     let metrics = Metrics::new();
     let counts = IdentityMetrics::new(&metrics);
