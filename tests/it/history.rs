@@ -59,7 +59,11 @@ fn display_name((kind, name): Target) -> String {
 }
 
 fn access_target((kind, name): Target) -> Option<pb::AccessTarget> {
-    if kind == "ROLE" { role(name) } else { entity(name) }
+    if kind == "ROLE" {
+        role(name)
+    } else {
+        entity(name)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -300,9 +304,11 @@ impl Run<'_> {
         let (adding, removing) = (self.random.some(ids), self.random.some(ids));
         let value: Vec<Value> = adding.iter().map(|id| json!({ "value": id })).collect();
         let mut operations = vec![json!({ "op": "add", "path": "members", "value": value })];
-        operations.extend(removing.iter().map(
-            |id| json!({ "op": "remove", "path": format!("members[value eq \"{id}\"]") }),
-        ));
+        operations.extend(
+            removing
+                .iter()
+                .map(|id| json!({ "op": "remove", "path": format!("members[value eq \"{id}\"]") })),
+        );
         let members = &mut self.model.groups.get_mut(id).unwrap().members;
         members.extend(adding);
         for id in &removing {
@@ -340,7 +346,12 @@ impl Run<'_> {
         let answer = self.site.rpc.groups().update_group(request).await;
         let answer = answer.unwrap().into_inner();
         assert_eq!(
-            answer.group.unwrap().member_ids.into_iter().collect::<BTreeSet<_>>(),
+            answer
+                .group
+                .unwrap()
+                .member_ids
+                .into_iter()
+                .collect::<BTreeSet<_>>(),
             members.iter().cloned().collect()
         );
         let group = self.model.groups.get_mut(id).unwrap();
@@ -390,13 +401,14 @@ impl Run<'_> {
             revision = access.revision;
             assert_eq!(access.active, *active);
             assert_eq!(access.reach(), self.model.reach(id), "{id}");
-            let found: BTreeSet<(&str, String)> = [("ROLE", &access.roles), ("BE", &access.business_entities)]
-                .into_iter()
-                .flat_map(|(kind, list)| {
-                    list.iter()
-                        .map(move |granted| (kind, target_name(granted.target.as_ref())))
-                })
-                .collect();
+            let found: BTreeSet<(&str, String)> =
+                [("ROLE", &access.roles), ("BE", &access.business_entities)]
+                    .into_iter()
+                    .flat_map(|(kind, list)| {
+                        list.iter()
+                            .map(move |granted| (kind, target_name(granted.target.as_ref())))
+                    })
+                    .collect();
             let wanted = expected.iter().filter(|(member, _)| member == id);
             let wanted = wanted.map(|(_, (kind, name))| (*kind, (*name).to_owned()));
             assert_eq!(found, wanted.collect(), "{id}");
@@ -415,7 +427,9 @@ impl Run<'_> {
 /// Access as it was right after an event, from the tables alone.
 fn access_at(world: &World, event: i64) -> Access {
     let held = |alias: &str| {
-        format!("{alias}.from_event <= {event} AND ({alias}.to_event IS NULL OR {alias}.to_event > {event})")
+        format!(
+            "{alias}.from_event <= {event} AND ({alias}.to_event IS NULL OR {alias}.to_event > {event})"
+        )
     };
     let rows = world.database.texts(&format!(
         "WITH held AS (
