@@ -1,11 +1,15 @@
 //! The serving process: what listens, what a call passes on its way in, and how it stops.
 
-use std::{error::Error as StdError, sync::Arc, time::Duration};
+use std::{
+    error::Error as StdError,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{extract::Request, middleware::Next, response::Response};
 use identity_proto::{FILE_DESCRIPTOR_SET, v1 as pb};
 use identity_runtime::{admin, metrics::Metrics, propagation, shutdown};
-use tokio::{net::TcpListener, time::Instant};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     Code,
@@ -20,6 +24,7 @@ use crate::{
     authn::Tokens,
     business_entities::rpc::BusinessEntityRpc,
     config::ServeArgs,
+    context::Arrival,
     credentials::{LastUse, rpc::CredentialRpc},
     db::Db,
     events::rpc::EventRpc,
@@ -212,7 +217,7 @@ async fn watch_health(health: HealthReporter, db: Db, stop: CancellationToken) {
 }
 
 /// Puts a call into its span, a child of the caller's, and logs one line about it.
-async fn traced(request: Request, next: Next) -> Response {
+async fn traced(mut request: Request, next: Next) -> Response {
     let path = request.uri().path().trim_start_matches('/').to_owned();
     let (service, method) = path.split_once('/').unwrap_or((&path, ""));
     if service.starts_with("grpc.health") || service.starts_with("grpc.reflection") {
@@ -229,8 +234,9 @@ async fn traced(request: Request, next: Next) -> Response {
         otel.status_code = field::Empty,
     );
     propagation::continue_trace(&span, request.headers());
+    let begun = Instant::now();
+    request.extensions_mut().insert(Arrival(begun));
     async {
-        let begun = Instant::now();
         let response = next.run(request).await;
         // A failed unary call carries its status in the headers, a good one in the trailers.
         let code = response
