@@ -10,6 +10,7 @@ mod credentials;
 mod discovery;
 mod etags;
 mod events;
+mod faults;
 mod grants;
 mod history;
 mod life_cycle;

@@ -48,7 +48,7 @@ impl Database {
     pub fn running(&self) -> i64 {
         self.number(
             "SELECT count(*) AS n FROM pg_stat_activity \
-             WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'",
+             WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = 'active'",
         )
     }
 
