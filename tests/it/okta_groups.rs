@@ -303,14 +303,14 @@ async fn ids_of_nobody_are_passed_over_and_told() {
             .unwrap_or_default()
     };
     assert!(skipped(&world) < 0.5);
-    let with = |known: &String| elements(&[&unknown[..], &[known.clone()]].concat());
+    let with = |known: &String| elements(&[&unknown[..], std::slice::from_ref(known)].concat());
     let add = json!([{ "op": "add", "path": "members", "value": with(&ann) }]);
     let answer = acme.scim.patch(&path, add).await.is(204);
     assert_eq!(
         answer.header("roster-effect"),
         "members=1, skipped=4, gained=1, lost=0"
     );
-    assert_eq!(acme.scim.members(&id).await, [ann.clone()]);
+    assert_eq!(acme.scim.members(&id).await, [ann.as_str()]);
     // The log says so under the request's trace id.
     let log = world.log();
     let told = log.lines().filter(|line| line.contains(answer.trace_id()));
@@ -333,7 +333,7 @@ async fn ids_of_nobody_are_passed_over_and_told() {
         answer.header("roster-effect"),
         "members=2, skipped=4, gained=1, lost=1"
     );
-    assert_eq!(acme.scim.members(&id).await, [ann.clone()]);
+    assert_eq!(acme.scim.members(&id).await, [ann.as_str()]);
     let only = elements(&unknown);
     let before = world.database.snapshot();
     let answer = acme
@@ -621,7 +621,7 @@ async fn a_push_of_very_many_ids_of_nobody_is_answered_in_time() {
     let others: Vec<String> = (0..50_000).map(|_| Uuid::new_v4().to_string()).collect();
     for ids in [nobody, others] {
         let began = Instant::now();
-        let value = elements(&[&ids[..], &[ann.clone()]].concat());
+        let value = elements(&[&ids[..], std::slice::from_ref(&ann)].concat());
         let put = json!({ "schemas": [GROUP], "displayName": ANALYSTS, "members": value });
         let answer = acme.scim.put(&path, &put).await.is(200);
         let skipped = format!("skipped={},", ids.len());
@@ -631,7 +631,7 @@ async fn a_push_of_very_many_ids_of_nobody_is_answered_in_time() {
             "{:?}",
             began.elapsed()
         );
-        assert_eq!(acme.scim.members(&id).await, [ann.clone()]);
+        assert_eq!(acme.scim.members(&id).await, [ann.as_str()]);
     }
     // What is too much even for that is refused by its limit.
     let many: Vec<Value> = (0..500_001)

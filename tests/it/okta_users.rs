@@ -212,7 +212,7 @@ async fn an_existing_user_is_found_read_and_put_under_the_same_id() {
     assert_eq!(off.body["active"], false);
 
     let filter = format!("userName eq \"{}\"", name[0]);
-    assert_eq!(found(&acme.scim, &filter).await, [id.clone()]);
+    assert_eq!(found(&acme.scim, &filter).await, [id.as_str()]);
     let read = acme.scim.get(&path).await.is(200);
     assert_eq!(read.body["active"], false);
     // Okta adopts: its whole body over ours.
@@ -228,7 +228,7 @@ async fn an_existing_user_is_found_read_and_put_under_the_same_id() {
         assert_eq!(put.body["name"]["givenName"], "Given");
         assert_eq!(put.body["externalId"], whole["externalId"]);
     }
-    assert_eq!(found(&acme.scim, &filter).await, [id.clone()]);
+    assert_eq!(found(&acme.scim, &filter).await, [id.as_str()]);
     acme.scim
         .post("/Users", &user(&name[0]))
         .await
@@ -257,7 +257,7 @@ async fn both_kinds_of_app_deactivate_and_reactivate() {
         assert_eq!(read.body["groups"][0]["value"], analysts.as_str());
         assert_eq!(
             found(&acme.scim, "userName eq \"ann@acme.example\"").await,
-            [ann.clone()]
+            [ann.as_str()]
         );
     }
     // The wizard app: GET, then PUT of the whole.
@@ -698,12 +698,12 @@ async fn filters_find_by_each_attribute_that_okta_asks_for_joined_with_and() {
     }
     assert_eq!(
         found(&acme.scim, &format!("id eq \"{ann}\"")).await,
-        [ann.clone()]
+        [ann.as_str()]
     );
     let both = format!(
         "userName eq \"ann@acme.example\" and (id eq \"{ann}\" and externalId eq \"Ext-1\")"
     );
-    assert_eq!(found(&acme.scim, &both).await, [ann.clone()]);
+    assert_eq!(found(&acme.scim, &both).await, [ann.as_str()]);
     let neither = format!("userName eq \"ann@acme.example\" and id eq \"{bob}\"");
     assert_eq!(found(&acme.scim, &neither).await, [""; 0]);
     // OneLogin's way of writing a query.
