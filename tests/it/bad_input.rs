@@ -3,29 +3,25 @@
 
 use identity_proto::v1 as pb;
 use identity_tests::{
-    scim::{Answer, GROUP, PATCH_OP, Scim, USER, encode, group, user},
+    scim::{Answer, Scim, USER, group, user},
     world::{BOOTSTRAP, Settings, Site, World},
 };
 use reqwest::{Method, RequestBuilder};
 use roster_stack::grpc::site;
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
 use uuid::Uuid;
 
 /// A site with a user and a group that has it.
-struct Scene {
-    world: World,
-    acme: Site,
-    user: String,
-    group: String,
+pub(crate) struct Scene {
+    pub(crate) world: World,
+    pub(crate) acme: Site,
+    pub(crate) user: String,
+    pub(crate) group: String,
     before: String,
 }
 
 impl Scene {
-    async fn set(settings: Settings) -> Self {
+    pub(crate) async fn set(settings: Settings) -> Self {
         let world = World::with(settings).await;
         let acme = world.acme().await;
         let user = acme.scim.make_user("ann@acme.example").await;
@@ -41,7 +37,7 @@ impl Scene {
     }
 
     /// Every write that there is.
-    fn writes(&self) -> Vec<(Method, String)> {
+    pub(crate) fn writes(&self) -> Vec<(Method, String)> {
         let (user, group) = (
             format!("/Users/{}", self.user),
             format!("/Groups/{}", self.group),
@@ -57,7 +53,7 @@ impl Scene {
     }
 
     /// Asserts that nothing has changed and both processes live and work.
-    async fn is_untouched(&self) {
+    pub(crate) async fn is_untouched(&self) {
         assert_eq!(self.world.database.snapshot(), self.before);
         assert!(self.world.facade.ended().is_none() && self.world.identity.ended().is_none());
         self.acme
@@ -70,7 +66,12 @@ impl Scene {
 }
 
 /// A body as it is, as SCIM.
-fn raw(scim: &Scim, method: Method, path: &str, body: impl Into<reqwest::Body>) -> RequestBuilder {
+pub(crate) fn raw(
+    scim: &Scim,
+    method: Method,
+    path: &str,
+    body: impl Into<reqwest::Body>,
+) -> RequestBuilder {
     scim.request(method, path)
         .header("content-type", "application/scim+json")
         .body(body)
@@ -273,115 +274,6 @@ async fn a_value_of_the_wrong_type_is_refused_by_name() {
         .request(Method::DELETE, &path)
         .header("roster-dry-run", "perhaps");
     Scim::send(rehearsal).await.error(400, "invalidValue");
-    scene.is_untouched().await;
-}
-
-/// Sends a body in chunks over a connection of its own; answers with all that came back.
-async fn unannounced(scim: &Scim, method: &Method, path: &str, body: &[u8]) -> String {
-    let (host, site) = scim
-        .url
-        .strip_prefix("http://")
-        .unwrap()
-        .split_once('/')
-        .unwrap();
-    let stream = TcpStream::connect(host).await.unwrap();
-    let (mut from, mut to) = stream.into_split();
-    let head = format!(
-        "{method} /{site}{path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: {}\r\nConnection: close\r\n\
-         Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n",
-        scim.authorization
-    );
-    to.write_all(head.as_bytes()).await.unwrap();
-    for chunk in body.chunks(64 << 10) {
-        let size = format!("{:x}\r\n", chunk.len());
-        to.write_all(size.as_bytes()).await.unwrap();
-        to.write_all(chunk).await.unwrap();
-        to.write_all(b"\r\n").await.unwrap();
-    }
-    to.write_all(b"0\r\n\r\n").await.unwrap();
-    let mut answer = String::new();
-    from.read_to_string(&mut answer).await.unwrap();
-    answer
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_body_over_the_limit_is_refused_naming_the_limit() {
-    let scene = Scene::set(Settings::default()).await;
-    let scim = &scene.acme.scim;
-    let padded = |body: &Value, size: usize| {
-        let mut text = body.to_string();
-        text.push_str(&" ".repeat(size - text.len()));
-        text
-    };
-    let one = user("big@acme.example");
-    for (method, path, body, limit) in [
-        (Method::POST, "/Users".to_owned(), &one, 1_usize << 20),
-        (
-            Method::PATCH,
-            format!("/Users/{}", scene.user),
-            &one,
-            1 << 20,
-        ),
-        (
-            Method::PUT,
-            format!("/Groups/{}", scene.group),
-            &one,
-            32 << 20,
-        ),
-    ] {
-        let text = padded(body, limit + 1);
-        let detail = Scim::send(raw(scim, method.clone(), &path, text.clone()))
-            .await
-            .error(413, "");
-        assert!(detail.contains(&limit.to_string()), "{detail}");
-        // The same where the size is not announced.
-        let answer = unannounced(scim, &method, &path, text.as_bytes()).await;
-        assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
-        assert!(answer.contains(&limit.to_string()), "{answer}");
-    }
-    scene.is_untouched().await;
-    // The limit itself is within it.
-    Scim::send(raw(scim, Method::POST, "/Users", padded(&one, 1 << 20)))
-        .await
-        .is(201);
-    let two = group("CB/acme/ROLE/Admin", &[]);
-    Scim::send(raw(scim, Method::POST, "/Groups", padded(&two, 32 << 20)))
-        .await
-        .is(201);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_limits_are_settings_and_sizes_come_before_tokens() {
-    let settings = Settings {
-        facade: vec![
-            ("ROSTER_MAX_BODY_BYTES", "700".to_owned()),
-            ("ROSTER_MAX_GROUP_BODY_BYTES", "900".to_owned()),
-        ],
-        ..Settings::default()
-    };
-    let scene = Scene::set(settings).await;
-    let nobody = scene.world.scim("acme", "");
-    for scim in [&scene.acme.scim, &nobody] {
-        for (path, limit) in [("/Users", 700), ("/Groups", 900)] {
-            let detail = Scim::send(raw(scim, Method::POST, path, "x".repeat(limit + 1)))
-                .await
-                .error(413, "");
-            assert!(detail.contains(&limit.to_string()), "{detail}");
-            let status = if scim.authorization.is_empty() {
-                (401, "")
-            } else {
-                (400, "invalidSyntax")
-            };
-            Scim::send(raw(scim, Method::POST, path, "x".repeat(limit)))
-                .await
-                .error(status.0, status.1);
-        }
-        let typed = scim
-            .request(Method::POST, "/Users")
-            .header("content-type", "text/xml")
-            .body("<a/>");
-        Scim::send(typed).await.error(415, "");
-    }
     scene.is_untouched().await;
 }
 
@@ -735,281 +627,4 @@ async fn head_is_get_without_its_body() {
         .is(401);
     assert_eq!(head.header("www-authenticate"), "Bearer");
     scene.is_untouched().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn too_many_requests_wait_for_whole_seconds() {
-    let settings = Settings {
-        identity: vec![("ROSTER_RATE_LIMIT", "4".to_owned())],
-        ..Settings::default()
-    };
-    let world = World::with(settings).await;
-    let site = world.bare_site("busy").await;
-    let calls = (0..30).map(|_| site.scim.get("/Users?startIndex=1&count=2"));
-    let answers = futures_util::future::join_all(calls).await;
-    let (good, refused): (Vec<Answer>, Vec<Answer>) =
-        answers.into_iter().partition(|answer| answer.status == 200);
-    // Eight at once, and four a second more.
-    assert!((8..30).contains(&good.len()), "{}", good.len());
-    for answer in refused {
-        let seconds: u64 = answer.header("retry-after").parse().unwrap();
-        assert!((1..=60).contains(&seconds));
-        answer.error(429, "");
-    }
-    // A write that is refused is not done, and is done when it comes again.
-    let mut refusals = 0;
-    for n in 0..12 {
-        let name = format!("u{n}@busy.example");
-        loop {
-            let answer = site.scim.post("/Users", &user(&name)).await;
-            if answer.status == 201 {
-                break;
-            }
-            let seconds = answer.header("retry-after").parse().unwrap();
-            answer.error(429, "");
-            refusals += 1;
-            let filed = format!("SELECT count(*) AS n FROM members WHERE user_name = '{name}'");
-            assert_eq!(world.database.number(&filed), 0);
-            tokio::time::sleep(std::time::Duration::from_secs(seconds)).await;
-        }
-    }
-    assert!(refusals > 0);
-    // Another credential is not held up by this one.
-    let (token, _) = world.issue("busy", &[pb::Scope::Provision]).await;
-    world
-        .scim("busy", &format!("Bearer {token}"))
-        .get("/Users")
-        .await
-        .is(200);
-}
-
-/// A small generator of numbers, the same in each run.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % sides
-    }
-
-    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        &from[self.roll(from.len())]
-    }
-
-    /// Some JSON, made of what the facade knows and of what it does not.
-    fn json(&mut self, names: &[&str], depth: usize) -> Value {
-        match self.roll(if depth == 0 { 6 } else { 9 }) {
-            0 => Value::Null,
-            1 => json!(self.roll(2) == 0),
-            2 => json!(self.roll(1000)),
-            3 => json!(1.5e300),
-            4 => json!(self.pick(&[
-                "",
-                "x",
-                "a@b.example",
-                "\u{0}",
-                "😀",
-                "CB/acme/ROLE/Admin",
-                "True",
-                "members",
-                "\u{202e}"
-            ])),
-            5 => json!(self.pick(names)),
-            6 => Value::Array(
-                (0..self.roll(4))
-                    .map(|_| self.json(names, depth - 1))
-                    .collect(),
-            ),
-            _ => {
-                let entries = (0..self.roll(5))
-                    .map(|_| ((*self.pick(names)).to_owned(), self.json(names, depth - 1)));
-                Value::Object(entries.collect())
-            }
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn no_request_provokes_a_fault() {
-    let scene = Scene::set(Settings::default()).await;
-    let scim = &scene.acme.scim;
-    let mut dice = Dice(7);
-    let names = [
-        "userName",
-        "USERNAME",
-        "name",
-        "givenName",
-        "emails",
-        "value",
-        "type",
-        "primary",
-        "active",
-        "members",
-        "displayName",
-        "externalId",
-        "id",
-        "meta",
-        "groups",
-        "schemas",
-        "password",
-        "roles",
-        "manager",
-        "addresses",
-        "$ref",
-        "",
-        "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User",
-        "urn:",
-        "name.givenName",
-        "emails[type eq \"work\"].value",
-        "😀",
-    ];
-    let paths = [
-        "userName",
-        "name",
-        "name.givenName",
-        "emails",
-        "emails[type eq \"work\"]",
-        "emails[type eq \"work\"].value",
-        "emails[primary eq true]",
-        "members",
-        "members[value eq \"x\"]",
-        "members[not (value pr)]",
-        "members.value",
-        "id",
-        "active",
-        "[",
-        "]",
-        "a[b",
-        "emails[",
-        "emails[]",
-        "urn:x:y",
-        "addresses[type sw \"w\" or not (locality co \"%\")].region",
-        "x509Certificates",
-        "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User",
-        "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager.value",
-    ];
-    let filters = [
-        "",
-        "(",
-        ")",
-        "userName",
-        "userName eq",
-        "userName eq \"",
-        "userName eq \"\\",
-        "userName eq \"\\ud800\"",
-        "not",
-        "not (",
-        "a.b.c eq 1",
-        "emails[type eq \"work\"",
-        "userName eq \"x\" and",
-        "and",
-        "id eq id",
-        "userName eq -",
-        "userName eq 1e9999",
-        "😀 eq \"😀\"",
-    ];
-    let mut statuses = std::collections::BTreeMap::<u16, usize>::new();
-    let mut count = |answer: Answer| {
-        let status = answer.status.as_u16();
-        *statuses.entry(status).or_default() += 1;
-        assert_eq!(answer.trace_id().len(), 32);
-        assert!(status < 500 && status != 429, "{:#}", answer.body);
-        if status >= 400 {
-            let scim_type = answer.body["scimType"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned();
-            answer.error(status, &scim_type);
-        }
-    };
-    for _ in 0..250 {
-        let (method, path) = dice.pick(&scene.writes()).clone();
-        let mut body = if method == Method::PATCH {
-            let operations: Vec<Value> = (0..1 + dice.roll(3))
-                .map(|_| {
-                    let op = *dice.pick(&["add", "replace", "remove", "Add"]);
-                    let mut operation = json!({ "op": op, "value": dice.json(&names, 3) });
-                    if dice.roll(4) > 0 {
-                        operation["path"] = (*dice.pick(&paths)).into();
-                    }
-                    operation
-                })
-                .collect();
-            json!({ "schemas": [PATCH_OP], "Operations": operations })
-        } else {
-            let mut body = dice.json(&names, 3);
-            if !body.is_object() {
-                body = json!({ "unknown": body });
-            }
-            for name in ["userName", "displayName"] {
-                if dice.roll(3) > 0 {
-                    body[name] = dice.json(&names, 1);
-                }
-            }
-            body
-        };
-        if method != Method::PATCH {
-            body["schemas"] = json!([USER, GROUP]);
-        }
-        count(scim.with_body(method, &path, &body).await);
-        // Cut or bent somewhere, it is hardly JSON any more.
-        let mut bytes = body.to_string().into_bytes();
-        let place = dice.roll(bytes.len());
-        bytes[place] = *dice.pick(b"\"{}[]:,\\\x00\xff 0");
-        let (method, path) = dice.pick(&scene.writes()).clone();
-        count(Scim::send(raw(scim, method, &path, bytes)).await);
-    }
-    for filter in filters {
-        for kind in ["Users", "Groups"] {
-            count(
-                scim.get(&format!("/{kind}?filter={}", encode(filter)))
-                    .await,
-            );
-        }
-    }
-    let nested = format!(
-        "/Users?filter={}",
-        encode(&format!("{}id pr{}", "(".repeat(2000), ")".repeat(2000)))
-    );
-    count(scim.get(&nested).await);
-    for query in [
-        "filter=%",
-        "filter=%zz",
-        "startIndex=%ff",
-        "attributes=....,[,urn:",
-        "excludedAttributes=%00",
-        "&&&==&=",
-        "count=99999999999999999999999",
-        "startIndex=9223372036854775807&count=1000",
-        "filter=x&filter=y",
-    ] {
-        count(scim.get(&format!("/Users?{query}")).await);
-        count(scim.get(&format!("/Groups?{query}")).await);
-    }
-    for (name, value) in [
-        ("if-match", "\u{e9}"),
-        ("if-none-match", "W/\"\u{e9}\""),
-        ("roster-dry-run", "\u{e9}"),
-        ("traceparent", "nonsense"),
-        (
-            "traceparent",
-            "00-00000000000000000000000000000000-0000000000000000-00",
-        ),
-        ("content-length", "5"),
-        ("accept", "text/html"),
-    ] {
-        let request = scim
-            .request(Method::GET, &format!("/Users/{}", scene.user))
-            .header(name, value);
-        if name != "content-length" {
-            count(Scim::send(request).await);
-        }
-    }
-    assert!(statuses.len() >= 4, "{statuses:?}");
-    assert!(!scene.world.log().contains("panic"));
-    assert!(scene.world.facade.ended().is_none() && scene.world.identity.ended().is_none());
-    scim.get("/Users?startIndex=1&count=2").await.is(200);
 }
