@@ -98,7 +98,10 @@ impl Seen {
             assert!(!status.message().is_empty());
             if expected == "FIELD_INVALID" {
                 let details = status.get_error_details();
-                let violations = &details.bad_request().expect("a BadRequest").field_violations;
+                let violations = &details
+                    .bad_request()
+                    .expect("a BadRequest")
+                    .field_violations;
                 let field = &details.error_info().unwrap().metadata["field"];
                 assert!(violations.iter().any(|violation| violation.field == *field));
             }
@@ -137,38 +140,105 @@ async fn every_way_to_fail_says_why_to_a_machine() {
     use pb::TargetKind::{BusinessEntity, None as NoTarget, Role, Unspecified};
     let (invalid, missing, taken) = (Code::InvalidArgument, Code::NotFound, Code::AlreadyExists);
 
-    seen.refusal(create("x", target(Role, "Analist", ""), &[]).await, invalid, "TARGET_UNKNOWN");
-    seen.refusal(create("x", target(BusinessEntity, "UK", ""), &[]).await, invalid, "TARGET_UNKNOWN");
-    seen.refusal(create("x", target(Role, "Admin", "bolt"), &[]).await, invalid, "TARGET_OF_ANOTHER_SITE");
-    seen.refusal(create("x", target(NoTarget, "", ""), &[]).await, invalid, "TARGET_MISSING");
-    seen.refusal(create("x", target(Unspecified, "", ""), &[]).await, invalid, "TARGET_MISSING");
-    seen.refusal(create("x", target(Role, "Owner", ""), &[]).await, invalid, "OWNER_NOT_GRANTABLE");
-    seen.refusal(create("x", target(Role, "Admin", ""), &[&ann, &analysts]).await, invalid, "MEMBER_IS_GROUP");
-    seen.refusal(create("", target(Role, "Admin", ""), &[]).await, invalid, "FIELD_INVALID");
-    seen.refusal(create("x", target(Role, "Analyst", ""), &[]).await, taken, "GROUP_TARGET_TAKEN");
-    seen.refusal(create("cb/ACME/role/analyst", target(Role, "Admin", ""), &[]).await, taken, "GROUP_NAME_TAKEN");
+    seen.refusal(
+        create("x", target(Role, "Analist", ""), &[]).await,
+        invalid,
+        "TARGET_UNKNOWN",
+    );
+    seen.refusal(
+        create("x", target(BusinessEntity, "UK", ""), &[]).await,
+        invalid,
+        "TARGET_UNKNOWN",
+    );
+    seen.refusal(
+        create("x", target(Role, "Admin", "bolt"), &[]).await,
+        invalid,
+        "TARGET_OF_ANOTHER_SITE",
+    );
+    seen.refusal(
+        create("x", target(NoTarget, "", ""), &[]).await,
+        invalid,
+        "TARGET_MISSING",
+    );
+    seen.refusal(
+        create("x", target(Unspecified, "", ""), &[]).await,
+        invalid,
+        "TARGET_MISSING",
+    );
+    seen.refusal(
+        create("x", target(Role, "Owner", ""), &[]).await,
+        invalid,
+        "OWNER_NOT_GRANTABLE",
+    );
+    seen.refusal(
+        create("x", target(Role, "Admin", ""), &[&ann, &analysts]).await,
+        invalid,
+        "MEMBER_IS_GROUP",
+    );
+    seen.refusal(
+        create("", target(Role, "Admin", ""), &[]).await,
+        invalid,
+        "FIELD_INVALID",
+    );
+    seen.refusal(
+        create("x", target(Role, "Analyst", ""), &[]).await,
+        taken,
+        "GROUP_TARGET_TAKEN",
+    );
+    seen.refusal(
+        create("cb/ACME/role/analyst", target(Role, "Admin", ""), &[]).await,
+        taken,
+        "GROUP_NAME_TAKEN",
+    );
     let (_, metadata) = refused(create("x", target(Role, "Analist", ""), &[]).await, invalid);
     assert_eq!(metadata["closest"].lines().next(), Some("Analyst"));
-    assert_eq!((metadata["kind"].as_str(), metadata["name"].as_str()), ("ROLE", "Analist"));
+    assert_eq!(
+        (metadata["kind"].as_str(), metadata["name"].as_str()),
+        ("ROLE", "Analist")
+    );
 
-    seen.refusal(rpc.get_member(by_id(&nobody)).await, missing, "MEMBER_NOT_FOUND");
-    seen.refusal(rpc.update_role(&nobody, pb::Role::default(), &[]).await, missing, "ROLE_NOT_FOUND");
-    seen.refusal(rpc.delete_entity(&nobody).await, missing, "BUSINESS_ENTITY_NOT_FOUND");
+    seen.refusal(
+        rpc.get_member(by_id(&nobody)).await,
+        missing,
+        "MEMBER_NOT_FOUND",
+    );
+    seen.refusal(
+        rpc.update_role(&nobody, pb::Role::default(), &[]).await,
+        missing,
+        "ROLE_NOT_FOUND",
+    );
+    seen.refusal(
+        rpc.delete_entity(&nobody).await,
+        missing,
+        "BUSINESS_ENTITY_NOT_FOUND",
+    );
     seen.refusal(rpc.end_grant("x").await, missing, "GRANT_NOT_FOUND");
     let get = rpc.caller.request(pb::GetGroupRequest {
         group_id: nobody.clone(),
         ..Default::default()
     });
-    seen.refusal(rpc.groups().get_group(get).await, missing, "GROUP_NOT_FOUND");
+    seen.refusal(
+        rpc.groups().get_group(get).await,
+        missing,
+        "GROUP_NOT_FOUND",
+    );
     let revoke = rpc.caller.request(pb::RevokeCredentialRequest {
         credential_id: nobody,
         ..Default::default()
     });
-    seen.refusal(rpc.caller.credentials().revoke_credential(revoke).await, missing, "CREDENTIAL_NOT_FOUND");
+    seen.refusal(
+        rpc.caller.credentials().revoke_credential(revoke).await,
+        missing,
+        "CREDENTIAL_NOT_FOUND",
+    );
     let foreign = rpc.caller.request(pb::GetSiteRequest {
         site: roster_stack::grpc::site("bolt"),
     });
-    seen.refusal(rpc.caller.sites().get_site(foreign).await, missing, "SITE_NOT_FOUND");
+    seen.refusal(
+        rpc.caller.sites().get_site(foreign).await,
+        missing,
+        "SITE_NOT_FOUND",
+    );
 
     let bootstrap = world.caller(identity_tests::world::BOOTSTRAP);
     let found = |domain: &str| {
@@ -188,32 +258,68 @@ async fn every_way_to_fail_says_why_to_a_machine() {
     for bad in ["", "-a", "a-", "a.b", "a b", &"a".repeat(64), "ä"] {
         seen.refusal(found(bad).await, invalid, "FIELD_INVALID");
     }
-    seen.refusal(rpc.create_member(member("ANN@acme.example")).await, taken, "USER_NAME_TAKEN");
-    seen.refusal(rpc.create_role("admin", &[]).await, taken, "ROLE_NAME_TAKEN");
-    seen.refusal(rpc.create_entity("EU gmbh", "").await, taken, "BUSINESS_ENTITY_NAME_TAKEN");
-    seen.refusal(rpc.create_entity("EU", "eu-gmbh").await, taken, "BUSINESS_ENTITY_HANDLE_TAKEN");
+    seen.refusal(
+        rpc.create_member(member("ANN@acme.example")).await,
+        taken,
+        "USER_NAME_TAKEN",
+    );
+    seen.refusal(
+        rpc.create_role("admin", &[]).await,
+        taken,
+        "ROLE_NAME_TAKEN",
+    );
+    seen.refusal(
+        rpc.create_entity("EU gmbh", "").await,
+        taken,
+        "BUSINESS_ENTITY_NAME_TAKEN",
+    );
+    seen.refusal(
+        rpc.create_entity("EU", "eu-gmbh").await,
+        taken,
+        "BUSINESS_ENTITY_HANDLE_TAKEN",
+    );
     rpc.grant("ann@acme.example", role("Admin")).await.unwrap();
-    seen.refusal(rpc.grant("ann@acme.example", role("Admin")).await, taken, "GRANT_EXISTS");
+    seen.refusal(
+        rpc.grant("ann@acme.example", role("Admin")).await,
+        taken,
+        "GRANT_EXISTS",
+    );
 
     let precondition = Code::FailedPrecondition;
     let roles = rpc.list_roles().await;
-    seen.refusal(rpc.delete_role(&roles[0].id).await, precondition, "FIELD_IMMUTABLE");
+    seen.refusal(
+        rpc.delete_role(&roles[0].id).await,
+        precondition,
+        "FIELD_IMMUTABLE",
+    );
     let custom = acme.make_role("Custom", &[]).await;
     rpc.grant("ann@acme.example", role("Custom")).await.unwrap();
     seen.refusal(rpc.delete_role(&custom).await, precondition, "STILL_GRANTS");
-    seen.refusal(rpc.divide(pb::Reach::All).await, precondition, "SITE_DIVIDED");
+    seen.refusal(
+        rpc.divide(pb::Reach::All).await,
+        precondition,
+        "SITE_DIVIDED",
+    );
     let bolt = world.bare_site("bolt").await;
     let reach = pb::Site {
         unassigned_reach: pb::Reach::All.into(),
         ..Default::default()
     };
-    seen.refusal(bolt.rpc.update_site(reach, &["unassigned_reach"]).await, precondition, "SITE_UNDIVIDED");
+    seen.refusal(
+        bolt.rpc.update_site(reach, &["unassigned_reach"]).await,
+        precondition,
+        "SITE_UNDIVIDED",
+    );
     let stale = rpc.caller.request(pb::DeleteMemberRequest {
         member_id: ann.clone(),
         if_versions: vec![1, 2],
         ..Default::default()
     });
-    seen.refusal(rpc.caller.members().delete_member(stale).await, Code::Aborted, "VERSION_MISMATCH");
+    seen.refusal(
+        rpc.caller.members().delete_member(stale).await,
+        Code::Aborted,
+        "VERSION_MISMATCH",
+    );
 
     let denied = Code::PermissionDenied;
     let owner = rpc.get_member(by_user_name(OWNER)).await.unwrap().id;
@@ -222,7 +328,11 @@ async fn every_way_to_fail_says_why_to_a_machine() {
         caller: world.caller(&acme.scim_token),
         site: None,
     };
-    seen.refusal(provisioning.delete_role(&custom).await, denied, "SCOPE_MISSING");
+    seen.refusal(
+        provisioning.delete_role(&custom).await,
+        denied,
+        "SCOPE_MISSING",
+    );
     let renamed = provisioning.update_member(&owner, member("x@acme.example"), &["user_name"]);
     seen.refusal(renamed.await, denied, "OWNER_USER_NAME");
 
@@ -243,7 +353,14 @@ async fn every_way_to_fail_says_why_to_a_machine() {
         let other = World::start().await;
         format!("Bearer {}", other.bare_site("acme").await.scim_token)
     };
-    for authorization in [&[][..], &["Bearer"], &["Basic x"], &["Bearer x"], &[&good, &good], &[&unknown]] {
+    for authorization in [
+        &[][..],
+        &["Bearer"],
+        &["Basic x"],
+        &["Bearer x"],
+        &[&good, &good],
+        &[&unknown],
+    ] {
         let outcome = with(authorization).await;
         messages.insert(outcome.as_ref().unwrap_err().message().to_owned());
         seen.refusal(outcome, Code::Unauthenticated, "TOKEN_INVALID");
@@ -256,11 +373,23 @@ async fn every_way_to_fail_says_why_to_a_machine() {
         custom_role_limit: 0,
         ..Default::default()
     };
-    rpc.update_site(limited, &["custom_role_limit"]).await.unwrap();
-    seen.refusal(rpc.create_role("R", &[]).await, Code::ResourceExhausted, "LIMIT_EXCEEDED");
+    rpc.update_site(limited, &["custom_role_limit"])
+        .await
+        .unwrap();
+    seen.refusal(
+        rpc.create_role("R", &[]).await,
+        Code::ResourceExhausted,
+        "LIMIT_EXCEEDED",
+    );
     // A fault of ours: a table that is not as the code knows it.
-    world.database.execute("ALTER TABLE roles RENAME COLUMN name TO label");
-    let outcome = provisioning.caller.roles().list_roles(provisioning.caller.request(pb::ListRolesRequest::default())).await;
+    world
+        .database
+        .execute("ALTER TABLE roles RENAME COLUMN name TO label");
+    let outcome = provisioning
+        .caller
+        .roles()
+        .list_roles(provisioning.caller.request(pb::ListRolesRequest::default()))
+        .await;
     let status = outcome.as_ref().unwrap_err();
     let trace_id = status.get_details_error_info().unwrap().metadata["trace_id"].clone();
     assert!(status.message().contains(&trace_id), "{status:?}");
@@ -269,7 +398,13 @@ async fn every_way_to_fail_says_why_to_a_machine() {
     seen.refusal(outcome, Code::Internal, "INTERNAL");
 
     // The rest needs a bad day: see `faults`. Nothing of the contract is left over.
-    let elsewhere = ["UNSPECIFIED", "RATE_LIMITED", "UNAVAILABLE", "DEADLINE_EXCEEDED", "CONTENDED"];
+    let elsewhere = [
+        "UNSPECIFIED",
+        "RATE_LIMITED",
+        "UNAVAILABLE",
+        "DEADLINE_EXCEEDED",
+        "CONTENDED",
+    ];
     let unseen: Vec<&str> = (0..=60)
         .filter_map(|number| pb::ErrorReason::try_from(number).ok())
         .map(|reason| reason.as_str_name().trim_start_matches("ERROR_REASON_"))
@@ -388,7 +523,9 @@ async fn pages_and_masks_have_bounds() {
     // A mask that names what can't change, or nothing at all.
     let ann = rpc.make_member("ann@acme.example").await;
     for path in ["id", "version", "groups", "profile.name", "*", ""] {
-        let outcome = rpc.update_member(&ann, member("x@acme.example"), &[path]).await;
+        let outcome = rpc
+            .update_member(&ann, member("x@acme.example"), &[path])
+            .await;
         assert_eq!(
             refused(outcome, Code::InvalidArgument).1["field"],
             "update_mask",
@@ -407,6 +544,9 @@ async fn pages_and_masks_have_bounds() {
         ..Default::default()
     });
     let outcome = rpc.caller.sites().update_site(site).await;
-    assert_eq!(refused(outcome, Code::InvalidArgument).1["field"], "update_mask");
+    assert_eq!(
+        refused(outcome, Code::InvalidArgument).1["field"],
+        "update_mask"
+    );
     assert_eq!(world.database.snapshot(), before);
 }
