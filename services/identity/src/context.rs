@@ -50,7 +50,13 @@ pub(crate) struct RequestContext {
     pub(crate) grace: Duration,
     /// Whether the write is to run and then to be undone.
     pub(crate) validate_only: bool,
+    /// Whether the call comes from an identity provider, whatever the credential may do besides. The
+    /// caller says so itself; it can only restrict what the call may do.
+    pub(crate) provisioning: bool,
 }
+
+/// The metadata by which the facade marks its calls as an identity provider's.
+const PROVISIONING: &str = "roster-provisioning";
 
 impl RequestContext {
     /// Reads the metadata of `request`. Nothing is refused here, so that nothing is refused before
@@ -82,6 +88,7 @@ impl RequestContext {
             deadline: arrival + timeout - reserve,
             grace: reserve / 2,
             validate_only: false,
+            provisioning: metadata.contains_key(PROVISIONING),
         }
     }
 
@@ -91,7 +98,7 @@ impl RequestContext {
             .and_then(|site| site.r#ref.as_ref())
             .map(|site| match site {
                 pb::site_ref::Ref::Id(id) => SiteName::Id(SiteId::parse(id)),
-                pb::site_ref::Ref::Domain(domain) => SiteName::Domain(names::key(domain)),
+                pb::site_ref::Ref::Domain(domain) => SiteName::Domain(names::lookup_key(domain)),
             });
         self
     }

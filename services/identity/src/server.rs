@@ -12,7 +12,7 @@ use identity_runtime::{admin, metrics::Metrics, propagation, shutdown};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{
-    Code,
+    Code, Status,
     service::{Routes, RoutesBuilder},
     transport::{Server, server::TcpIncoming},
 };
@@ -36,6 +36,7 @@ use crate::{
     roles::rpc::RoleRpc,
     site_tx::Identity,
     sites::rpc::SiteRpc,
+    status::with_details,
 };
 
 /// The most bytes of a request about a group: half a million members' ids fit. Above the facade's limit
@@ -223,7 +224,9 @@ async fn traced(mut request: Request, next: Next) -> Response {
     if service.starts_with("grpc.health") || service.starts_with("grpc.reflection") {
         return next.run(request).await;
     }
-    let span = tracing::info_span!(
+    // At the level of errors, so that there is a trace whatever the log's filter leaves out: its id
+    // stands in every event and at the end of every fault's message.
+    let span = tracing::error_span!(
         "rpc.server",
         otel.name = path,
         otel.kind = "server",
@@ -237,12 +240,17 @@ async fn traced(mut request: Request, next: Next) -> Response {
     let begun = Instant::now();
     request.extensions_mut().insert(Arrival(begun));
     async {
-        let response = next.run(request).await;
+        let mut response = next.run(request).await;
         // A failed unary call carries its status in the headers, a good one in the trailers.
-        let code = response
-            .headers()
-            .get("grpc-status")
-            .map_or(Code::Ok, |status| Code::from_bytes(status.as_bytes()));
+        let mut code = Code::Ok;
+        if let Some(refused) = Status::from_header_map(response.headers()) {
+            code = refused.code();
+            if code != Code::Ok && refused.details().is_empty() {
+                let refused = with_details(code, refused.message());
+                code = refused.code();
+                response = refused.into_http();
+            }
+        }
         let current = tracing::Span::current();
         current.record("rpc.grpc.status_code", code as i32);
         if matches!(

@@ -69,6 +69,11 @@ impl<'a, 'b> SiteTx<'a, 'b> {
         self.site.revision + 1
     }
 
+    /// Whether an identity provider is calling, to whom some rules are stricter and some are not.
+    pub(crate) fn provisions(&self) -> bool {
+        self.context.provisioning || self.caller.only_provisions()
+    }
+
     /// Writes the event of this transaction. Once a transaction, after its other statements.
     pub(crate) fn record(&mut self, event: NewEvent<'_>) -> Result<(), Error> {
         debug_assert!(!self.recorded, "one write, one event");

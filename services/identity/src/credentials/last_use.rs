@@ -63,6 +63,7 @@ async fn write(db: Db, mut notes: mpsc::Receiver<(Option<SiteId>, CredentialId)>
             deadline: std::time::Instant::now() + Duration::from_secs(5),
             grace: Duration::ZERO,
             validate_only: false,
+            provisioning: false,
         };
         let outcome = db
             .transact(context, false, move |tx| {
