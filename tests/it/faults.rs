@@ -150,7 +150,7 @@ async fn a_killed_identity_loses_nothing_it_acknowledged_and_leaves_nothing_half
         client.await.unwrap();
     }
 
-    let told = told.lock().unwrap();
+    let told = std::mem::take(&mut *told.lock().unwrap());
     assert!(told.made.len() > 20 && told.refusals > 0, "{told:?}");
     let kept: BTreeSet<(String, String)> = world
         .database
