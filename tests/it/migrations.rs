@@ -1,7 +1,7 @@
 //! The schema: made by `identity migrate`, however often and by however many at once, and ready to be
 //! distributed by site.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use diesel::{Connection, PgConnection, RunQueryDsl};
 use identity_tests::database::{Database, migrate, server};
@@ -61,7 +61,7 @@ fn migrating_twice_and_by_many_at_once_makes_one_schema() {
         .map(|_| {
             let mut command = Command::new(program("identity").unwrap());
             command.arg("migrate").env("DATABASE_URL", &many.url);
-            command.spawn().unwrap()
+            command.stderr(Stdio::null()).spawn().unwrap()
         })
         .collect();
     for mut one in all {
