@@ -241,11 +241,15 @@ impl Identity {
                 (Caller::Credential(credential), site, now)
             }
             Ok(Presented::AllSites(_) | Presented::Bootstrap) => {
-                let caller = self.sign_in_anywhere(tx)?;
+                let mut caller = self.sign_in_anywhere(tx)?;
                 let name = context.site.as_ref().ok_or_else(|| {
                     Error::invalid("site", "must be named by a credential of all sites")
                 })?;
-                let (site, now) = sites::open(tx, name, lock)?;
+                let (site, now, waited) = sites::open(tx, name, lock)?;
+                if waited {
+                    // The credential may have been revoked meanwhile.
+                    caller = self.sign_in_anywhere(tx)?;
+                }
                 (caller, site, now)
             }
             Err(fault) => return Err(Error::Unauthenticated(fault)),

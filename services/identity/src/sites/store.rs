@@ -83,17 +83,21 @@ impl SiteRow {
     }
 }
 
-/// Opens the site that a caller without a site of its own names, and holds its lock for a write.
+/// Opens the site that a caller without a site of its own names, and holds its lock for a write. Also
+/// tells whether it waited for the lock while others wrote, and so whether what was read before has to
+/// be read again.
 pub(crate) fn open(
     tx: &mut Tx<'_>,
     name: &SiteName,
     lock: bool,
-) -> Result<(Site, DateTime<Utc>), Error> {
+) -> Result<(Site, DateTime<Utc>, bool), Error> {
     let mut row = find(tx, name, lock)?;
-    if row.as_ref().is_some_and(|row| row.overtaken) {
+    let waited = row.as_ref().is_some_and(|row| row.overtaken);
+    if waited {
         row = find(tx, name, lock)?;
     }
-    row.ok_or(Error::NotFound(Kind::Site))?.into_site()
+    let (site, now) = row.ok_or(Error::NotFound(Kind::Site))?.into_site()?;
+    Ok((site, now, waited))
 }
 
 fn find(tx: &mut Tx<'_>, name: &SiteName, lock: bool) -> Result<Option<SiteRow>, Error> {
