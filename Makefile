@@ -3,10 +3,11 @@
 SHELL := /bin/sh
 CARGO ?= cargo
 # Where cargo puts the programs.
-PROGRAMS := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/debug
+TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+PROGRAMS := $(TARGET)/debug
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test fmt lint build cargo
+.PHONY: help run demo test test-tls test-all fmt lint build cargo
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,9 +18,19 @@ run: build ## Run everything on this machine, with a demonstration site, until C
 demo: build ## Act as Okta for a company of 200, beside `make run` or by itself
 	@exec "$(PROGRAMS)/roster-stack" demo
 
+# Always the whole workspace, so that cargo chooses the same features and builds everything once.
 test: lint build ## Format, lints, unit, property and integration tests
-	$(CARGO) test --locked --workspace --exclude identity-tests
-	$(CARGO) test --locked --package identity-tests --test it
+	$(CARGO) test --locked --workspace --lib --bins --test cluster
+	$(CARGO) test --locked --workspace --doc
+	$(CARGO) test --locked --workspace --test it
+
+# OpenSSL is built from source: this one needs perl too.
+test-tls: build ## Test the build with TLS to the database
+	$(CARGO) build --locked --package identity-service --features tls --target-dir "$(TARGET)/tls"
+	ROSTER_TLS_IDENTITY="$(abspath $(TARGET))/tls/debug/identity" \
+	  $(CARGO) test --locked --workspace --test it -- tls
+
+test-all: test test-tls ## Everything, also what needs more than make test
 
 lint: cargo ## Check the format and the lints
 	$(CARGO) fmt --all --check

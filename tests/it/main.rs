@@ -1,13 +1,40 @@
 //! The integration tests, a file a subject.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on stops")]
 
+mod announced;
+mod bad_input;
 mod bulk;
 mod catalogue;
+mod concurrency;
+mod contract;
+mod convention;
+mod cost;
+mod credentials;
 mod cursor;
 mod discovery;
 mod entitlements;
+mod etags;
+mod events;
+mod faults;
 mod filters;
+mod grants;
+mod history;
 mod indexes;
 mod life_cycle;
+mod limits;
+mod members;
+mod migrations;
+mod odd_calls;
+mod okta_groups;
+mod okta_spec;
+mod okta_users;
+mod owners;
+mod privacy;
+mod projection;
+mod random_input;
+mod roles;
 mod search;
+mod slow_clients;
 mod sorting;
+mod tls;
+mod tracing;

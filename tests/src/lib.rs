@@ -1,8 +1,11 @@
 #![doc = include_str!("../README.md")]
 #![allow(clippy::unwrap_used, reason = "a test that can't go on stops")]
 
+pub mod collector;
 pub mod database;
 pub mod faults;
+pub mod locks;
 pub mod rpc;
 pub mod scim;
 pub mod world;
+pub mod writes;

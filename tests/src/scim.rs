@@ -122,11 +122,16 @@ impl Scim {
         request.header("authorization", &self.authorization)
     }
 
-    /// Sends a request.
+    /// Sends a request. Whatever comes back must name its trace.
     pub async fn send(request: reqwest::RequestBuilder) -> Answer {
         let response = request.send().await.expect("an answer");
         let status = response.status();
         let headers = response.headers().clone();
+        let trace_id = headers.get("x-trace-id").map(|id| id.as_bytes());
+        assert!(
+            trace_id.is_some_and(|id| id.len() == 32 && id.iter().all(u8::is_ascii_hexdigit)),
+            "every response names its trace: {status} {headers:?}"
+        );
         let body = response.bytes().await.expect("a whole answer");
         let body = if body.is_empty() {
             Value::Null

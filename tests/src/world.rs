@@ -28,8 +28,8 @@ pub struct Settings {
     pub identity: Vec<(&'static str, String)>,
     /// Variables of the facade's environment.
     pub facade: Vec<(&'static str, String)>,
-    /// Where identity finds the database instead (a proxy before it).
-    pub database_url: Option<String>,
+    /// The port at which identity finds the database server instead (a proxy before it).
+    pub database_port: Option<u16>,
     /// Where the facade finds identity instead (a proxy before it), as a port.
     pub identity_port: Option<u16>,
 }
@@ -80,11 +80,13 @@ impl World {
         let guard = &server().guard;
         let database = Database::create();
         let logs = tempfile::tempdir().unwrap();
-        let url = settings
-            .database_url
-            .as_deref()
-            .unwrap_or(database.url())
-            .to_owned();
+        let url = match settings.database_port {
+            Some(port) => {
+                let own = format!(":{}/", server().cluster.port());
+                database.url().replace(&own, &format!(":{port}/"))
+            }
+            None => database.url().to_owned(),
+        };
         let mut options = Self::identity_options(
             &url,
             free_port().unwrap(),

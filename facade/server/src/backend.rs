@@ -217,6 +217,10 @@ impl Caller {
             request
                 .metadata_mut()
                 .insert("authorization", self.authorization.clone());
+            // Whatever the token may do besides, here an identity provider is calling.
+            request
+                .metadata_mut()
+                .insert("roster-provisioning", MetadataValue::from_static("true"));
             propagation::inject(request.metadata_mut());
             // identity gives up by this; the timeout here is for when it does not.
             request.set_timeout(self.deadline.saturating_duration_since(Instant::now()));

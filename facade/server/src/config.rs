@@ -39,6 +39,10 @@ pub struct Config {
     /// How long a client may take to send a body, in milliseconds.
     #[arg(long, env = "ROSTER_BODY_TIMEOUT_MS", default_value = "20000", value_parser = milliseconds)]
     pub body_timeout: Duration,
+    /// How long a connection may take to send a request's headers, in milliseconds; so long an idle one
+    /// is kept, too. More than load balancers and identity providers keep theirs.
+    #[arg(long, env = "ROSTER_HEADER_TIMEOUT_MS", default_value = "75000", value_parser = milliseconds)]
+    pub header_timeout: Duration,
     /// How large a body may be, in bytes.
     #[arg(long, env = "ROSTER_MAX_BODY_BYTES", default_value_t = 1 << 20)]
     pub max_body: usize,

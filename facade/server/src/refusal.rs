@@ -251,6 +251,12 @@ fn by_reason(
             ),
         )),
         R::Unavailable | R::DeadlineExceeded | R::Contended => later(NOT_NOW),
+        R::MessageTooLarge => plain(ScimError::new(
+            413,
+            "The request or its answer is larger than Roster can pass on.",
+        )),
+        // Between our own two processes these are our mistakes.
+        R::MethodUnknown | R::MessageMalformed => plain(ScimError::new(500, FAULT)),
         R::Internal => plain(ScimError::new(500, FAULT)),
         // Never sent; a newer identity's reason is no known one and goes by its code.
         R::Unspecified => return by_code(status, retry_after),

@@ -2,6 +2,13 @@
 
 use std::{error::Error, sync::Arc, time::Duration};
 
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+    service::TowerToHyperService,
+};
 use identity_runtime::{admin, metrics::Metrics, shutdown, telemetry};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +22,9 @@ use crate::{
 
 /// How much longer than one request may take the drain waits for the last one.
 const DRAIN_MARGIN: Duration = Duration::from_secs(5);
+
+/// How long to wait where a connection can't be taken, as when there are no file descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until SIGTERM or SIGINT, then answers what has begun and returns.
 ///
@@ -50,19 +60,55 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error + Send + Sync>> {
     .await
     .map_err(|error| format!("can't listen on {}: {error}", config.admin_listen))?;
     let drain = config.body_timeout + config.request_timeout + DRAIN_MARGIN;
+    let header_timeout = config.header_timeout;
     let backend = Backend::new(&config.identity_url)?;
     let app = App::new(config, backend, Meters::new(&metrics));
     tracing::info!(%address, "serving SCIM");
 
-    let draining = stop.clone();
-    let server = axum::serve(listener, app::router(app))
-        .with_graceful_shutdown(async move { draining.cancelled().await });
+    let connections = accept(listener, app::router(app), header_timeout, &stop).await;
     tokio::select! {
-        served = server.into_future() => served?,
-        () = async { stop.cancelled().await; tokio::time::sleep(drain).await } => {
-            tracing::warn!("stopped with requests unanswered");
-        }
+        () = connections.shutdown() => {}
+        () = tokio::time::sleep(drain) => tracing::warn!("stopped with requests unanswered"),
     }
     stopped.cancel();
     Ok(())
+}
+
+/// Takes connections until it is told to stop, and answers with those that are open. axum's own loop
+/// waits for headers for ever, which lets a few idle clients hold any number of connections.
+async fn accept(
+    listener: TcpListener,
+    router: Router,
+    header_timeout: Duration,
+    stop: &CancellationToken,
+) -> GracefulShutdown {
+    let connections = GracefulShutdown::new();
+    let service = TowerToHyperService::new(router);
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(header_timeout);
+    loop {
+        let stream = tokio::select! {
+            () = stop.cancelled() => return connections,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "can't take a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            },
+        };
+        // Without it small answers wait for the client's acknowledgement of the one before.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection ended at once");
+        }
+        let connection = http.serve_connection(TokioIo::new(stream), service.clone());
+        let connection = connections.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+        });
+    }
 }

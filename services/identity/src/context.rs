@@ -18,6 +18,14 @@ use crate::{
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
 /// The longest deadline that is honoured; a longer one is cut to this.
 const LONGEST_DEADLINE: Duration = Duration::from_secs(120);
+/// What is kept back of a caller's time at the most; of a short one it is a fifth. tonic ends a call at
+/// the caller's deadline by itself, with a bare CANCELLED and no line in the log: our own answer has to be
+/// there first.
+const RESERVE_MAX: Duration = Duration::from_millis(250);
+
+/// When a call arrived, put into its extensions: the caller's time runs while its message is still read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival(pub(crate) Instant);
 
 /// The site that a request names.
 #[derive(Clone, Debug)]
@@ -35,10 +43,20 @@ pub(crate) struct RequestContext {
     pub(crate) presented: Result<Presented, TokenFault>,
     pub(crate) site: Option<SiteName>,
     pub(crate) trace_id: String,
+    /// Until when the database may work for it.
     pub(crate) deadline: Instant,
+    /// How much later it may be answered, so that the database's own answer about a statement that ran
+    /// out of time comes first.
+    pub(crate) grace: Duration,
     /// Whether the write is to run and then to be undone.
     pub(crate) validate_only: bool,
+    /// Whether the call comes from an identity provider, whatever the credential may do besides. The
+    /// caller says so itself; it can only restrict what the call may do.
+    pub(crate) provisioning: bool,
 }
+
+/// The metadata by which the facade marks its calls as an identity provider's.
+const PROVISIONING: &str = "roster-provisioning";
 
 impl RequestContext {
     /// Reads the metadata of `request`. Nothing is refused here, so that nothing is refused before
@@ -57,13 +75,20 @@ impl RequestContext {
             .and_then(|value| value.to_str().ok())
             .and_then(parse_timeout)
             .map_or(DEFAULT_DEADLINE, |timeout| timeout.min(LONGEST_DEADLINE));
+        let arrival = request
+            .extensions()
+            .get()
+            .map_or_else(Instant::now, |arrival: &Arrival| arrival.0);
+        let reserve = (timeout / 5).min(RESERVE_MAX);
         Self {
             method,
             presented,
             site: None,
             trace_id: current_trace_id(),
-            deadline: Instant::now() + timeout,
+            deadline: arrival + timeout - reserve,
+            grace: reserve / 2,
             validate_only: false,
+            provisioning: metadata.contains_key(PROVISIONING),
         }
     }
 
@@ -73,7 +98,7 @@ impl RequestContext {
             .and_then(|site| site.r#ref.as_ref())
             .map(|site| match site {
                 pb::site_ref::Ref::Id(id) => SiteName::Id(SiteId::parse(id)),
-                pb::site_ref::Ref::Domain(domain) => SiteName::Domain(names::key(domain)),
+                pb::site_ref::Ref::Domain(domain) => SiteName::Domain(names::lookup_key(domain)),
             });
         self
     }

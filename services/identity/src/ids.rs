@@ -17,10 +17,12 @@ macro_rules! ids {
                 Self(Uuid::now_v7())
             }
 
-            /// The id that `text` writes; none where it writes no UUID.
+            /// The id that `text` writes; none where it writes no UUID as we write them, with hyphens
+            /// and nothing around it.
             #[must_use]
             pub(crate) fn parse(text: &str) -> Option<Self> {
-                Uuid::try_parse(text).ok().map(Self)
+                let hyphenated = text.len() == uuid::fmt::Hyphenated::LENGTH;
+                Uuid::try_parse(text).ok().filter(|_| hyphenated).map(Self)
             }
 
             /// The bare UUID, for SQL.
@@ -65,4 +67,27 @@ ids! {
     GrantId,
     /// A credential.
     CredentialId,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_written_in_one_way() {
+        let id = MemberId::new();
+        let text = id.to_string();
+        assert_eq!(MemberId::parse(&text), Some(id));
+        assert_eq!(MemberId::parse(&text.to_uppercase()), Some(id));
+        for other in [
+            String::new(),
+            text.replace('-', ""),
+            format!("{{{text}}}"),
+            format!("urn:uuid:{text}"),
+            format!(" {}", &text[1..]),
+            text.replace('-', "_"),
+        ] {
+            assert_eq!(MemberId::parse(&other), None, "{other}");
+        }
+    }
 }

@@ -1,6 +1,10 @@
 //! How many requests a credential may make, in this process.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{
+    num::NonZeroU32,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use governor::{
     DefaultKeyedRateLimiter, Quota, RateLimiter,
@@ -10,14 +14,19 @@ use governor::{
 use crate::{authn::TokenHash, error::Error};
 
 /// How many tokens are remembered before the ones that have not called lately are forgotten. Tokens
-/// that nobody issued count too, so that guessing is limited before it reaches the database.
+/// that nobody issued are remembered too, as only the database knows which were.
 const REMEMBERED: usize = 10_000;
+
+/// How often that is looked at.
+const FORGET_EVERY: Duration = Duration::from_secs(1);
 
 /// A rate limit a token.
 #[derive(Debug)]
 pub(crate) struct Limiter {
     tokens: DefaultKeyedRateLimiter<TokenHash>,
     clock: DefaultClock,
+    /// When the ones that have not called lately were last forgotten. Forgetting looks at all of them.
+    forgot: Mutex<Instant>,
 }
 
 impl Limiter {
@@ -28,13 +37,18 @@ impl Limiter {
         Self {
             tokens: RateLimiter::keyed(quota),
             clock: DefaultClock::default(),
+            forgot: Mutex::new(Instant::now()),
         }
     }
 
     /// Counts a request, or says when to come back.
     pub(crate) fn check(&self, token: TokenHash) -> Result<(), Error> {
-        if self.tokens.len() > REMEMBERED {
+        if self.tokens.len() > REMEMBERED
+            && let Ok(mut forgot) = self.forgot.try_lock()
+            && forgot.elapsed() > FORGET_EVERY
+        {
             self.tokens.retain_recent();
+            *forgot = Instant::now();
         }
         self.tokens
             .check_key(&token)

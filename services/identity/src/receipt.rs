@@ -1,8 +1,14 @@
 //! What a write did.
 
 use identity_proto::v1 as pb;
+use identity_runtime::telemetry::set_attribute;
+use serde_json::json;
 
-use crate::{access::Target, ids::MemberId};
+use crate::{access::Target, events, ids::MemberId};
+
+/// The most bytes of an effect in a span, some 25,000 members: collectors refuse a message of more than
+/// 4 MiB whole, with all the spans in it. A larger effect stands in its event only.
+const TRACED_MAX: usize = 1 << 20;
 
 /// The members who gained or lost one role or business entity.
 #[derive(Clone, Debug)]
@@ -60,8 +66,22 @@ impl Receipt {
             .sum()
     }
 
-    /// Puts the numbers into the current span.
+    /// Puts the effect into the trace: in full into the current span, in numbers into the log too.
     pub(crate) fn trace(&self) {
+        if !self.effect.changes.is_empty() || !self.effect.unknown.is_empty() {
+            // What is no id of ours may be anything, an e-mail address too.
+            let unknown = self.effect.unknown.iter();
+            let unknown: Vec<&String> =
+                unknown.filter(|id| MemberId::parse(id).is_some()).collect();
+            let full = json!({
+                "access_changes": events::kept(&self.effect),
+                "unknown_member_ids": unknown,
+            })
+            .to_string();
+            if full.len() <= TRACED_MAX {
+                set_attribute("roster.effect", full);
+            }
+        }
         tracing::info!(
             revision = self.revision,
             changed = self.changed,

@@ -1,14 +1,18 @@
 //! The serving process: what listens, what a call passes on its way in, and how it stops.
 
-use std::{error::Error as StdError, sync::Arc, time::Duration};
+use std::{
+    error::Error as StdError,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{extract::Request, middleware::Next, response::Response};
 use identity_proto::{FILE_DESCRIPTOR_SET, v1 as pb};
 use identity_runtime::{admin, metrics::Metrics, propagation, shutdown};
-use tokio::{net::TcpListener, time::Instant};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{
-    Code,
+    Code, Status,
     service::{Routes, RoutesBuilder},
     transport::{Server, server::TcpIncoming},
 };
@@ -20,6 +24,7 @@ use crate::{
     authn::Tokens,
     business_entities::rpc::BusinessEntityRpc,
     config::ServeArgs,
+    context::Arrival,
     credentials::{LastUse, rpc::CredentialRpc},
     db::Db,
     events::rpc::EventRpc,
@@ -31,6 +36,7 @@ use crate::{
     roles::rpc::RoleRpc,
     site_tx::Identity,
     sites::rpc::SiteRpc,
+    status::with_details,
 };
 
 /// The most bytes of a request about a group: half a million members' ids fit. Above the facade's limit
@@ -44,9 +50,10 @@ const DRAIN: Duration = Duration::from_secs(25);
 /// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// An address that can't be bound. A database that is away is no error: the process is not ready until
+/// A setting that can't work, or an address that can't be bound. A database that is away is no error: the process is not ready until
 /// it is back.
 pub async fn serve(args: ServeArgs) -> Result<(), Box<dyn StdError + Send + Sync>> {
+    args.check()?;
     let stop = shutdown::on_signal()?;
     let metrics = Metrics::new();
     let counts = IdentityMetrics::new(&metrics);
@@ -211,13 +218,15 @@ async fn watch_health(health: HealthReporter, db: Db, stop: CancellationToken) {
 }
 
 /// Puts a call into its span, a child of the caller's, and logs one line about it.
-async fn traced(request: Request, next: Next) -> Response {
+async fn traced(mut request: Request, next: Next) -> Response {
     let path = request.uri().path().trim_start_matches('/').to_owned();
     let (service, method) = path.split_once('/').unwrap_or((&path, ""));
     if service.starts_with("grpc.health") || service.starts_with("grpc.reflection") {
         return next.run(request).await;
     }
-    let span = tracing::info_span!(
+    // At the level of errors, so that there is a trace whatever the log's filter leaves out: its id
+    // stands in every event and at the end of every fault's message.
+    let span = tracing::error_span!(
         "rpc.server",
         otel.name = path,
         otel.kind = "server",
@@ -228,14 +237,20 @@ async fn traced(request: Request, next: Next) -> Response {
         otel.status_code = field::Empty,
     );
     propagation::continue_trace(&span, request.headers());
+    let begun = Instant::now();
+    request.extensions_mut().insert(Arrival(begun));
     async {
-        let begun = Instant::now();
-        let response = next.run(request).await;
+        let mut response = next.run(request).await;
         // A failed unary call carries its status in the headers, a good one in the trailers.
-        let code = response
-            .headers()
-            .get("grpc-status")
-            .map_or(Code::Ok, |status| Code::from_bytes(status.as_bytes()));
+        let mut code = Code::Ok;
+        if let Some(refused) = Status::from_header_map(response.headers()) {
+            code = refused.code();
+            if code != Code::Ok && refused.details().is_empty() {
+                let refused = with_details(code, refused.message());
+                code = refused.code();
+                response = refused.into_http();
+            }
+        }
         let current = tracing::Span::current();
         current.record("rpc.grpc.status_code", code as i32);
         if matches!(

@@ -69,6 +69,11 @@ impl<'a, 'b> SiteTx<'a, 'b> {
         self.site.revision + 1
     }
 
+    /// Whether an identity provider is calling, to whom some rules are stricter and some are not.
+    pub(crate) fn provisions(&self) -> bool {
+        self.context.provisioning || self.caller.only_provisions()
+    }
+
     /// Writes the event of this transaction. Once a transaction, after its other statements.
     pub(crate) fn record(&mut self, event: NewEvent<'_>) -> Result<(), Error> {
         debug_assert!(!self.recorded, "one write, one event");
@@ -79,8 +84,10 @@ impl<'a, 'b> SiteTx<'a, 'b> {
     }
 
     fn receipt(&self, effect: Effect) -> Receipt {
+        // The event of a dry run is undone, and its number is another write's.
+        let undone = self.recorded && self.context.validate_only;
         Receipt {
-            revision: self.site.revision,
+            revision: self.site.revision - i64::from(undone),
             changed: self.recorded,
             effect,
         }
@@ -141,6 +148,7 @@ impl Identity {
         F: Fn(&mut SiteTx<'_, '_>, &I) -> Result<(T, Effect), Error> + Send + 'static,
     {
         self.admit(&context)?;
+        let dry = context.validate_only;
         let identity = self.clone();
         let input = Input::new(input);
         let result = self
@@ -149,13 +157,10 @@ impl Identity {
                 let mut tx = identity.enter(tx, true)?;
                 let (value, effect) = work(&mut tx, input.get()?)?;
                 let receipt = tx.receipt(effect);
-                Ok((
-                    (value, receipt),
-                    finish(tx.recorded, tx.context.validate_only),
-                ))
+                Ok(((value, receipt), finish(tx.recorded, dry)))
             })
             .await;
-        self.settled(result)
+        self.settled(result, dry)
     }
 
     /// Makes a site: like [`Identity::write`], with a site that `work` makes itself.
@@ -173,19 +178,19 @@ impl Identity {
             + 'static,
     {
         self.admit(&context)?;
+        let dry = context.validate_only;
         let identity = self.clone();
         let input = Input::new(input);
         let result = self
             .db
             .transact(context, false, move |tx| {
                 let caller = identity.sign_in_anywhere(tx)?;
-                let validate_only = tx.context.validate_only;
                 let (tx, value, effect) = work(tx, caller, input.get()?)?;
                 let receipt = tx.receipt(effect);
-                Ok(((value, receipt), finish(tx.recorded, validate_only)))
+                Ok(((value, receipt), finish(tx.recorded, dry)))
             })
             .await;
-        self.settled(result)
+        self.settled(result, dry)
     }
 
     /// Works outside any site, on what belongs to all of them.
@@ -236,11 +241,15 @@ impl Identity {
                 (Caller::Credential(credential), site, now)
             }
             Ok(Presented::AllSites(_) | Presented::Bootstrap) => {
-                let caller = self.sign_in_anywhere(tx)?;
+                let mut caller = self.sign_in_anywhere(tx)?;
                 let name = context.site.as_ref().ok_or_else(|| {
                     Error::invalid("site", "must be named by a credential of all sites")
                 })?;
-                let (site, now) = sites::open(tx, name, lock)?;
+                let (site, now, waited) = sites::open(tx, name, lock)?;
+                if waited {
+                    // The credential may have been revoked meanwhile.
+                    caller = self.sign_in_anywhere(tx)?;
+                }
                 (caller, site, now)
             }
             Err(fault) => return Err(Error::Unauthenticated(fault)),
@@ -276,7 +285,11 @@ impl Identity {
         }
     }
 
-    fn settled<T>(&self, result: Result<(T, Receipt), Error>) -> Result<(T, Receipt), Error> {
+    fn settled<T>(
+        &self,
+        result: Result<(T, Receipt), Error>,
+        dry: bool,
+    ) -> Result<(T, Receipt), Error> {
         if let Ok((_, receipt)) = &result {
             receipt.trace();
             let unknown = receipt.effect.unknown.len();
@@ -287,7 +300,7 @@ impl Identity {
                     "a membership change named ids that are no members"
                 );
             }
-            if receipt.changed {
+            if receipt.changed && !dry {
                 self.metrics.events.inc();
             }
         }

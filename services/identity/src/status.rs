@@ -109,6 +109,35 @@ impl From<Error> for Status {
     }
 }
 
+/// Gives details to a refusal that was made below our methods, by the library that reads the messages.
+/// Those are the caller's mistakes, whatever code the library gives them.
+pub(crate) fn with_details(code: Code, message: &str) -> Status {
+    let (code, reason) = match code {
+        Code::Unimplemented => (code, ErrorReason::MethodUnknown),
+        Code::OutOfRange => (Code::ResourceExhausted, ErrorReason::MessageTooLarge),
+        Code::Internal | Code::InvalidArgument => {
+            (Code::InvalidArgument, ErrorReason::MessageMalformed)
+        }
+        Code::DeadlineExceeded | Code::Cancelled => {
+            (Code::DeadlineExceeded, ErrorReason::DeadlineExceeded)
+        }
+        Code::Ok
+        | Code::Unknown
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::ResourceExhausted
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::Unavailable
+        | Code::DataLoss
+        | Code::Unauthenticated => (Code::Unavailable, ErrorReason::Unavailable),
+    };
+    let mut details = ErrorDetails::new();
+    details.set_error_info(reason_name(reason), ERROR_DOMAIN, HashMap::new());
+    Status::with_error_details(code, message, details)
+}
+
 /// The reason as it travels: the enum value's name without its prefix.
 fn reason_name(reason: ErrorReason) -> &'static str {
     reason.as_str_name().trim_start_matches("ERROR_REASON_")

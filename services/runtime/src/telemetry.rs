@@ -15,9 +15,10 @@ use opentelemetry_sdk::{
     trace::{Sampler, SdkTracerProvider},
 };
 use tracing::{
-    Event, Subscriber,
+    Event, Span, Subscriber,
     field::{Field, Visit},
 };
+use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::{
     EnvFilter, Layer,
     fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
@@ -144,6 +145,11 @@ pub fn current_trace_id() -> String {
         .span_context()
         .trace_id()
         .to_string()
+}
+
+/// Puts an attribute on the current span, for the trace alone: it is in no log line.
+pub fn set_attribute(name: &'static str, value: String) {
+    Span::current().set_attribute(name, value);
 }
 
 /// Writes an event as one line, its fields and the trace id among them.

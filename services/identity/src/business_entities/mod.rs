@@ -57,7 +57,14 @@ pub(crate) async fn create(
                 None => Handle::from_name(&new.name)
                     .map_or_else(|| id.to_string(), |handle| handle.as_str().to_owned()),
             };
-            if let Some((what, taken)) = store::insert(tx, id, &new.name, &handle)? {
+            let mut taken = store::insert(tx, id, &new.name, &handle)?;
+            let mut handle = handle;
+            if new.handle.is_none() && matches!(taken, Some((Taken::BusinessEntityHandle, _))) {
+                // Nobody asked for this handle; the entity's own id is in nobody's way.
+                handle = id.to_string();
+                taken = store::insert(tx, id, &new.name, &handle)?;
+            }
+            if let Some((what, taken)) = taken {
                 return Err(Error::AlreadyExists {
                     what,
                     id: taken.uuid(),

@@ -61,7 +61,9 @@ async fn write(db: Db, mut notes: mpsc::Receiver<(Option<SiteId>, CredentialId)>
             site: None,
             trace_id: "0".repeat(32),
             deadline: std::time::Instant::now() + Duration::from_secs(5),
+            grace: Duration::ZERO,
             validate_only: false,
+            provisioning: false,
         };
         let outcome = db
             .transact(context, false, move |tx| {

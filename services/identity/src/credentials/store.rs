@@ -70,13 +70,41 @@ struct SignInRow {
 }
 
 /// Signs in with a site's own token: the credential, the site, and the moment by the site's clock, in
-/// one statement that also takes the site's lock for a write. A token that does not work takes no lock.
+/// one statement that also takes the site's lock for a write; in two where it waited for the lock while
+/// others wrote. A token that does not work takes no lock.
 pub(crate) fn sign_in_to_site(
     tx: &mut Tx<'_>,
     site: SiteId,
     hash: TokenHash,
     lock: bool,
 ) -> Result<(Credential, Site, DateTime<Utc>), Error> {
+    let mut row = find_sign_in(tx, site, hash, lock)?;
+    if row.as_ref().is_some_and(|row| row.site.overtaken) {
+        // The credential too may have been revoked during the wait.
+        row = find_sign_in(tx, site, hash, lock)?;
+    }
+    let Some(row) = row else {
+        let statement = sql(
+            "find the fault of a token",
+            format!(
+                "SELECT {COLUMNS} FROM credentials c WHERE c.site_id = ? AND c.secret_hash = ?"
+            ),
+        )
+        .bind::<SqlUuid, _>(site.uuid())
+        .bind::<Binary, _>(hash.as_bytes().to_vec());
+        return Err(fault(tx.first(statement)?));
+    };
+    let (site, now) = row.site.into_site()?;
+    Ok((row.credential.into_credential(Some(site.id)), site, now))
+}
+
+/// The credential of that token, if it works, and its site.
+fn find_sign_in(
+    tx: &mut Tx<'_>,
+    site: SiteId,
+    hash: TokenHash,
+    lock: bool,
+) -> Result<Option<SignInRow>, Error> {
     let statement = sql(
         "sign in",
         format!(
@@ -90,19 +118,7 @@ pub(crate) fn sign_in_to_site(
     )
     .bind::<SqlUuid, _>(site.uuid())
     .bind::<Binary, _>(hash.as_bytes().to_vec());
-    let Some(row) = tx.first::<SignInRow>(statement)? else {
-        let statement = sql(
-            "find the fault of a token",
-            format!(
-                "SELECT {COLUMNS} FROM credentials c WHERE c.site_id = ? AND c.secret_hash = ?"
-            ),
-        )
-        .bind::<SqlUuid, _>(site.uuid())
-        .bind::<Binary, _>(hash.as_bytes().to_vec());
-        return Err(fault(tx.first(statement)?));
-    };
-    let (site, now) = row.site.into_site()?;
-    Ok((row.credential.into_credential(Some(site.id)), site, now))
+    tx.first(statement)
 }
 
 /// Signs in with a token of all sites.

@@ -40,9 +40,6 @@ use crate::{context::RequestContext, error::Error, metrics::IdentityMetrics};
 const WAIT: Duration = Duration::from_secs(3);
 /// How often a transaction that lost a race is run again.
 const RETRIES: u32 = 3;
-/// How much later than its deadline a call may be answered, so that the database's own answer about a
-/// statement that ran out of time comes first.
-const GRACE: Duration = Duration::from_millis(100);
 
 /// What becomes of a transaction that succeeded.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -88,7 +85,7 @@ impl Db {
         T: Send + 'static,
         F: Fn(&mut Tx<'_>) -> Result<(T, Finish), Error> + Send + 'static,
     {
-        let deadline = context.deadline;
+        let (deadline, grace) = (context.deadline, context.grace);
         let permit = self.permit(deadline).await?;
         let gone = CallerGone::default();
         let left = gone.gone.clone();
@@ -103,7 +100,7 @@ impl Db {
         let work = spawn_blocking(move || {
             span.in_scope(|| db.attempts(permit, &left, &context, read_only, &work))
         });
-        let outcome = timeout_at((deadline + GRACE).into(), work).await;
+        let outcome = timeout_at((deadline + grace).into(), work).await;
         drop(gone);
         match outcome {
             Ok(Ok(result)) => result,

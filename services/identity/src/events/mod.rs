@@ -67,7 +67,7 @@ pub(crate) async fn list(
 }
 
 /// The effect as it is kept: who gained and lost what, in full.
-fn kept(effect: &Effect) -> Value {
+pub(crate) fn kept(effect: &Effect) -> Value {
     let ids = |members: &[crate::ids::MemberId]| -> Vec<String> {
         members.iter().map(ToString::to_string).collect()
     };

@@ -10,7 +10,7 @@ use crate::{
     error::{Error, Kind},
     ids::{BusinessEntityId, GrantId, RoleId},
     members::rpc::read_ref,
-    names::key,
+    names::lookup_key,
     site_tx::Identity,
     wire,
 };
@@ -72,13 +72,13 @@ fn read_new(message: pb::CreateGrantRequest) -> Result<NewGrant, Error> {
             ));
         }
         Some(pb::access_target::Target::Role(role)) if role.id.is_empty() => {
-            TargetName::Role(name_key(&role.name))
+            TargetName::Role(lookup_key(&role.name))
         }
         Some(pb::access_target::Target::Role(role)) => TargetName::Id(TargetId::Role(
             RoleId::parse(&role.id).ok_or(Error::NotFound(Kind::Role))?,
         )),
         Some(pb::access_target::Target::BusinessEntity(entity)) if entity.id.is_empty() => {
-            TargetName::BusinessEntity(name_key(&entity.name))
+            TargetName::BusinessEntity(lookup_key(&entity.name))
         }
         Some(pb::access_target::Target::BusinessEntity(entity)) => {
             TargetName::Id(TargetId::BusinessEntity(
@@ -91,9 +91,4 @@ fn read_new(message: pb::CreateGrantRequest) -> Result<NewGrant, Error> {
         target,
         reason: reason.to_owned(),
     })
-}
-
-/// The key of a name to look for; PostgreSQL can't hold a NUL, so nothing that is kept equals it.
-fn name_key(name: &str) -> String {
-    key(name).replace('\0', "\u{fffd}")
 }

@@ -30,13 +30,13 @@ impl MemberIds {
             });
         }
         let mut seen = HashSet::with_capacity(texts.len());
+        let mut seen_malformed = HashSet::new();
         let mut read = Self::default();
         for text in texts {
             match MemberId::parse(text) {
                 Some(id) if seen.insert(id) => read.ids.push(id),
-                Some(_) => {}
-                None if read.malformed.contains(text) => {}
-                None => read.malformed.push(text.clone()),
+                None if seen_malformed.insert(text) => read.malformed.push(text.clone()),
+                Some(_) | None => {}
             }
         }
         Ok(read)

@@ -5,7 +5,7 @@ use crate::{
     access::Target,
     error::{Error, Kind, Taken},
     ids::GroupId,
-    names::{closest, key},
+    names::{closest, key, lookup_key},
     site_tx::SiteTx,
     sites::OutsideGroups,
 };
@@ -55,7 +55,7 @@ pub(super) fn resolve(
         TargetKind::Role => Kind::Role,
         TargetKind::BusinessEntity => Kind::BusinessEntity,
     };
-    let name_key = key(&by_name.name).replace('\0', "\u{fffd}");
+    let name_key = lookup_key(&by_name.name);
     let Some(found) = store::find_target(tx, kind, &name_key)? else {
         let known = store::all_target_names(tx, kind)?;
         return Err(Error::TargetUnknown {

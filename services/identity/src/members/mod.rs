@@ -257,7 +257,7 @@ pub(crate) async fn create(
 ) -> Result<((Member, Option<UnassignedReach>), Receipt), Error> {
     identity
         .write(context, input, |tx, new| {
-            if !tx.caller.only_provisions() {
+            if !tx.provisions() {
                 new.require_name()?;
             }
             let mut member = insert(tx, new)?;
@@ -445,7 +445,7 @@ fn check_owner(tx: &mut SiteTx<'_, '_>, before: &Member, after: &Member) -> Resu
     if !before.is_owner {
         return Ok(());
     }
-    if tx.caller.only_provisions() && before.user_name.key() != after.user_name.key() {
+    if tx.provisions() && before.user_name.key() != after.user_name.key() {
         return Err(Error::OwnerUserName);
     }
     if before.active && !after.active {

@@ -6,11 +6,13 @@ use serde_json::Value;
 
 use crate::{
     error::Error,
-    names::{Name, fold, key},
+    names::{Name, check_key, fold, key},
 };
 
 /// The most bytes of a single text.
 const TEXT_MAX: usize = 4096;
+/// The most bytes of a text that members are found by: an e-mail address or a display name.
+const FOUND_BY_MAX: usize = 1024;
 /// The most bytes of a picture's URL or a certificate.
 const LONG_TEXT_MAX: usize = 64 * 1024;
 /// The most entries of a list.
@@ -175,8 +177,14 @@ fn check_list(field: &str, length: usize, primaries: usize) -> Result<(), Error>
 fn check_texts(value: &Value, field: &str) -> Result<(), Error> {
     match value {
         Value::String(text) => {
-            let long = field.ends_with("photos.value") || field.ends_with("certificates.value");
-            let most = if long { LONG_TEXT_MAX } else { TEXT_MAX };
+            let most = match field {
+                "profile.photos.value" | "profile.certificates.value" => LONG_TEXT_MAX,
+                "profile.emails.value" | "profile.display_name" => {
+                    check_key(field, &key(text))?;
+                    FOUND_BY_MAX
+                }
+                _ => TEXT_MAX,
+            };
             if text.len() > most {
                 return Err(Error::invalid(
                     field,
@@ -287,6 +295,27 @@ mod tests {
                 .unwrap_err()
                 .to_string()
                 .contains("more than one primary")
+        );
+        let name = pb::MemberProfile {
+            display_name: "x".repeat(1025),
+            ..Default::default()
+        };
+        assert!(
+            Profile::read(name)
+                .unwrap_err()
+                .to_string()
+                .ends_with("the limit is 1024")
+        );
+        // One character that folds to eighteen.
+        let folding = pb::MemberProfile {
+            display_name: "\u{fdfa}".repeat(300),
+            ..Default::default()
+        };
+        assert!(
+            Profile::read(folding)
+                .unwrap_err()
+                .to_string()
+                .contains("case-folded")
         );
         let nul = pb::MemberProfile {
             title: "a\0b".to_owned(),

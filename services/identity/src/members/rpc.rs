@@ -118,9 +118,9 @@ pub(crate) fn read_ref(member: Option<&pb::MemberRef>) -> Result<MemberName, Err
         Some(pb::member_ref::Ref::Id(id)) => MemberId::parse(id)
             .map(MemberName::Id)
             .ok_or_else(not_found),
-        Some(pb::member_ref::Ref::UserName(user_name)) => Ok(MemberName::UserName(
-            names::key(user_name).replace('\0', "\u{fffd}"),
-        )),
+        Some(pb::member_ref::Ref::UserName(user_name)) => {
+            Ok(MemberName::UserName(names::lookup_key(user_name)))
+        }
     }
 }
 

@@ -37,14 +37,22 @@ pub(crate) struct SiteRow {
     site_created_at: DateTime<Utc>,
     #[diesel(sql_type = Timestamptz)]
     now: DateTime<Utc>,
+    /// Whether other writes came first while this one waited for the site's lock. Then only the clock is
+    /// the present one: all else was read as of before the wait, and has to be read again.
+    #[diesel(sql_type = Bool)]
+    pub(crate) overtaken: bool,
 }
 
-/// A site with its clock; `sites s`, `site_clocks k`. `now` never goes back within a site.
+/// A site with its clock; `sites s`, `site_clocks k`. `now` never goes back within a site. A statement
+/// that waited for the lock of `k` sees its newest row there and its own snapshot everywhere else, so
+/// the clock within the snapshot tells `overtaken`.
 pub(crate) const SITE_COLUMNS: &str = "s.site_id, s.domain, s.domain_key, s.outside_groups, \
      s.custom_role_limit, s.created_at AS site_created_at, k.revision, \
      greatest(k.ticked_at, date_trunc('milliseconds', clock_timestamp())) AS now, \
      (SELECT d.unassigned_reach FROM site_divisions d \
-      WHERE d.site_id = s.site_id AND d.to_event IS NULL) AS unassigned_reach";
+      WHERE d.site_id = s.site_id AND d.to_event IS NULL) AS unassigned_reach, \
+     k.revision > (SELECT seen.revision FROM site_clocks seen \
+                   WHERE seen.site_id = s.site_id) AS overtaken";
 
 impl SiteRow {
     pub(crate) fn into_site(self) -> Result<(Site, DateTime<Utc>), Error> {
@@ -75,12 +83,24 @@ impl SiteRow {
     }
 }
 
-/// Opens the site that a caller without a site of its own names, and holds its lock for a write.
+/// Opens the site that a caller without a site of its own names, and holds its lock for a write. Also
+/// tells whether it waited for the lock while others wrote, and so whether what was read before has to
+/// be read again.
 pub(crate) fn open(
     tx: &mut Tx<'_>,
     name: &SiteName,
     lock: bool,
-) -> Result<(Site, DateTime<Utc>), Error> {
+) -> Result<(Site, DateTime<Utc>, bool), Error> {
+    let mut row = find(tx, name, lock)?;
+    let waited = row.as_ref().is_some_and(|row| row.overtaken);
+    if waited {
+        row = find(tx, name, lock)?;
+    }
+    let (site, now) = row.ok_or(Error::NotFound(Kind::Site))?.into_site()?;
+    Ok((site, now, waited))
+}
+
+fn find(tx: &mut Tx<'_>, name: &SiteName, lock: bool) -> Result<Option<SiteRow>, Error> {
     let mut query = sql(
         "open site",
         format!("SELECT {SITE_COLUMNS} FROM sites s JOIN site_clocks k USING (site_id) WHERE "),
@@ -96,9 +116,7 @@ pub(crate) fn open(
         }
     }
     query.push(lock_clause(lock));
-    tx.first::<SiteRow>(query)?
-        .ok_or(Error::NotFound(Kind::Site))?
-        .into_site()
+    tx.first(query)
 }
 
 /// What a query that selects `SITE_COLUMNS` ends in: a write holds the site's lock from here on.

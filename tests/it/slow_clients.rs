@@ -1,0 +1,40 @@
+//! Clients that connect and then take their time hold nothing for ever, and nobody else up.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
+use identity_tests::world::{Settings, World};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_that_do_not_come_end_the_connection_and_hold_nobody_up() {
+    let world = World::with(Settings {
+        facade: vec![("ROSTER_HEADER_TIMEOUT_MS", "1000".to_owned())],
+        ..Settings::default()
+    })
+    .await;
+    let acme = world.acme().await;
+    let mut slow: Vec<TcpStream> = (0..200)
+        .map(|_| {
+            let mut stream = TcpStream::connect(("127.0.0.1", world.facade.port())).unwrap();
+            stream
+                .write_all(b"GET /acme/scim/v2/Users HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+                .unwrap();
+            stream
+        })
+        .collect();
+    acme.scim.get("/Users").await.is(200);
+    let begun = Instant::now();
+    for stream in &mut slow {
+        stream
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        let mut said = Vec::new();
+        // Closed with or without a word; a connection that stays open runs into our own timeout.
+        stream.read_to_end(&mut said).unwrap();
+    }
+    assert!(begun.elapsed() < Duration::from_secs(8));
+    acme.scim.get("/Users").await.is(200);
+}
