@@ -67,9 +67,9 @@ pub(crate) async fn list(_app: App, call: Call) -> Result<Reply, Refusal> {
     ))
 }
 
-pub(crate) async fn create(_app: App, call: Call) -> Result<Reply, Refusal> {
+pub(crate) async fn create(_app: App, mut call: Call) -> Result<Reply, Refusal> {
     let projection = call.query()?.projection;
-    let user = from_scim(&resource::read(&USER, call.json()?)?);
+    let user = from_scim(&resource::read(&USER, call.json().await?)?);
     let created = call
         .caller
         .create_member(CreateMemberRequest {
@@ -102,9 +102,9 @@ pub(crate) async fn read(_app: App, call: Call) -> Result<Reply, Refusal> {
     )
 }
 
-pub(crate) async fn replace(_app: App, call: Call) -> Result<Reply, Refusal> {
+pub(crate) async fn replace(_app: App, mut call: Call) -> Result<Reply, Refusal> {
     let projection = call.query()?.projection;
-    let user = from_scim(&resource::read(&USER, call.json()?)?);
+    let user = from_scim(&resource::read(&USER, call.json().await?)?);
     let mut mask = vec!["user_name", "external_id", "profile"];
     // Who does not say whether the member is active does not deactivate it.
     mask.extend(user.active.map(|_| "active"));
@@ -120,9 +120,9 @@ pub(crate) async fn replace(_app: App, call: Call) -> Result<Reply, Refusal> {
     ))
 }
 
-pub(crate) async fn patch(_app: App, call: Call) -> Result<Reply, Refusal> {
+pub(crate) async fn patch(_app: App, mut call: Call) -> Result<Reply, Refusal> {
     let projection = call.query()?.projection;
-    let mut operations = patch::parse(call.json()?)?;
+    let mut operations = patch::parse(call.json().await?)?;
     operations.retain(|operation| !is_passed_over(operation));
     let if_match = call.if_match()?;
     let updated = match only_activity(&operations) {
