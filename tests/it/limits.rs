@@ -1,5 +1,7 @@
 //! What is too large or too often is refused by its limit, which is told and can be set.
 
+use std::time::{Duration, Instant};
+
 use futures_util::future::join_all;
 use identity_proto::v1 as pb;
 use identity_tests::{
@@ -7,7 +9,7 @@ use identity_tests::{
     world::{Settings, World},
 };
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -122,6 +124,119 @@ async fn the_limits_are_settings_and_sizes_come_before_tokens() {
         Scim::send(typed).await.error(415, "");
     }
     scene.is_untouched().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_and_addresses_over_the_limit_are_refused_naming_the_limit() {
+    let scene = Scene::set(Settings::default()).await;
+    let scim = &scene.acme.scim;
+    for method in [Method::GET, Method::POST] {
+        let with = |count: usize, size: usize| {
+            let mut request = scim.request(method.clone(), "/Users?count=1");
+            for n in 0..count {
+                request = request.header(format!("x-{n}"), "x".repeat(size));
+            }
+            Scim::send(request)
+        };
+        for (count, size, limit) in [
+            (101, 1, "100 headers"),
+            (1000, 1, "100 headers"),
+            (1, 33_000, "32768 bytes"),
+            (4, 100_000, "32768 bytes"),
+        ] {
+            let detail = with(count, size).await.error(431, "");
+            assert!(detail.contains(limit), "{detail}");
+        }
+        for length in [16_400, 60_000] {
+            let path = format!("/Users?unknown={}", "x".repeat(length));
+            let detail = Scim::send(scim.request(method.clone(), &path))
+                .await
+                .error(414, "");
+            assert!(detail.contains("16384 bytes"), "{detail}");
+        }
+    }
+    // What is just below them is taken.
+    let mut request = scim.request(Method::GET, &format!("/Users?x={}", "x".repeat(16_000)));
+    for n in 0..90 {
+        request = request.header(format!("x-{n}"), "x".repeat(300));
+    }
+    Scim::send(request).await.is(200);
+    scene.is_untouched().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_patch_of_a_group_looks_through_its_members_only_so_often() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let ids = world.database.seed_members(&acme.id, 1000);
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let id = acme.scim.make_group("CB/acme/ROLE/Analyst", &ids).await;
+    let path = format!("/Groups/{id}");
+    let looks = |count: usize| {
+        let look = json!({ "op": "remove", "path": "members[value sw \"x\" or value ew \"y\"]" });
+        Value::Array(vec![look; count])
+    };
+    let began = Instant::now();
+    let (refused, other) = tokio::join!(acme.scim.patch(&path, looks(20_000)), async {
+        // Nobody else waits for it.
+        let began = Instant::now();
+        acme.scim.get("/Users?count=1").await.is(200);
+        began.elapsed()
+    });
+    let detail = refused.error(413, "");
+    assert!(detail.contains("at most 100 operations"), "{detail}");
+    assert!(began.elapsed() < Duration::from_secs(10));
+    assert!(other < Duration::from_secs(2), "{other:?}");
+    acme.scim.patch(&path, looks(100)).await.is(204);
+    assert_eq!(acme.scim.members(&id).await.len(), 1000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_bodies_have_a_bounded_room_together() {
+    let world = World::with(Settings {
+        facade: vec![("ROSTER_BODY_TIMEOUT_MS", "4000".to_owned())],
+        ..Settings::default()
+    })
+    .await;
+    let acme = world.acme().await;
+    // Whoever it is: this is before the token.
+    let begin = || async {
+        let address = ("127.0.0.1", world.facade.port());
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = format!(
+            "POST /acme/scim/v2/Groups HTTP/1.1\r\nHost: x\r\nAuthorization: nobody\r\n\
+             Connection: close\r\nContent-Length: {}\r\n\r\n",
+            32 << 20
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream
+    };
+    let over_ordinary = vec![b' '; (1 << 20) + 1];
+    // What was announced and has not come takes no room.
+    let mut held_up = begin().await;
+    let _idle = (begin().await, begin().await, begin().await);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let large = group("CB/acme/ROLE/Admin", &[]).to_string() + &" ".repeat(2 << 20);
+    Scim::send(raw(&acme.scim, Method::POST, "/Groups", large.clone()))
+        .await
+        .is(201);
+    tokio::time::sleep(Duration::from_millis(1000)).await;
+    let (mut one, mut other) = (begin().await, begin().await);
+    one.write_all(&over_ordinary).await.unwrap();
+    other.write_all(&over_ordinary).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    // Now there is none left for the first, whose time is over before theirs.
+    held_up.write_all(&over_ordinary).await.unwrap();
+    held_up.shutdown().await.unwrap();
+    let mut answer = String::new();
+    held_up.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 429 "), "{answer}");
+    assert!(answer.contains("\r\nretry-after: 5\r\n"), "{answer}");
+    // An ordinary body needs none, and others get it when it is given back.
+    acme.scim.make_user("ann@acme.example").await;
+    Scim::send(raw(&acme.scim, Method::POST, "/Groups", large))
+        .await
+        .error(409, "uniqueness");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! Whether a request comes in: its headers, its size, its token, in this order.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
@@ -16,6 +16,7 @@ use tonic::metadata::{Ascii, MetadataValue};
 use crate::{
     app::App,
     backend::Caller,
+    budget::{self, Room},
     conditions::{self, IfMatch, IfNoneMatch},
     effect,
     refusal::Refusal,
@@ -31,6 +32,15 @@ const DISCARD_TIME: Duration = Duration::from_secs(5);
 
 /// The longest token that is worth asking about.
 const MAX_TOKEN: usize = 512;
+
+/// The longest address.
+const MAX_ADDRESS: usize = 16 << 10;
+
+/// How many headers a request may have.
+const MAX_HEADERS: usize = 100;
+
+/// How large they may be together, with what stands between them.
+const MAX_HEADER_BYTES: usize = 32 << 10;
 
 /// Which of the two size limits applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +67,9 @@ pub(crate) struct Call {
     headers: HeaderMap,
     query: String,
     body: Bytes,
+    /// The body's, where it is large.
+    room: Room,
+    deadline: Instant,
 }
 
 impl Call {
@@ -89,6 +102,9 @@ impl Call {
                 Value::Null => Bytes::new(),
                 data => data.to_string().into(),
             },
+            // A part of a body that has been read already.
+            room: Room::default(),
+            deadline: self.deadline,
         })
     }
 
@@ -98,18 +114,42 @@ impl Call {
     }
 
     /// The body of a `.search`, which is all that it asks: a filter in its URL must not go unheard.
-    pub(crate) fn search(&self) -> Result<Query, ScimError> {
+    pub(crate) async fn search(&mut self) -> Result<Query, Refusal> {
         if self.query()? != Query::default() {
             return Err(ScimError::invalid_value(
                 "A search is asked for in its body; send the parameters there, not in the URL.",
-            ));
+            )
+            .into());
         }
-        Query::from_search(self.json()?)
+        Ok(Query::from_search(self.json().await?)?)
     }
 
-    /// The body as JSON.
-    pub(crate) fn json(&self) -> Result<Value, ScimError> {
-        scim_protocol::json::read(&self.body)
+    /// The body as JSON. It is there once.
+    pub(crate) async fn json(&mut self) -> Result<Value, Refusal> {
+        self.read(|value, _room| Ok(value)).await
+    }
+
+    /// Makes something of the body, with the room that it takes, where that holds up nobody: reading and
+    /// throwing away a large one take their time, too.
+    pub(crate) async fn read<T: Send + 'static>(
+        &mut self,
+        make: impl FnOnce(Value, Room) -> Result<T, ScimError> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let (body, room) = (mem::take(&mut self.body), mem::take(&mut self.room));
+        budget::apart(body.len(), self.deadline, move || {
+            let value = scim_protocol::json::read(&body)?;
+            drop(body);
+            make(value, room)
+        })
+        .await
+    }
+
+    /// Does other work on a large body, or on what it is about, where that holds up nobody.
+    pub(crate) async fn apart<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, ScimError> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        budget::apart(budget::NOT_HERE, self.deadline, work).await
     }
 
     /// The versions that the client will change.
@@ -132,14 +172,14 @@ impl Call {
 pub(crate) async fn admit(app: &App, request: Request, size: BodySize) -> Result<Call, Refusal> {
     let (mut parts, body) = request.into_parts();
     let has_body = matches!(parts.method, Method::POST | Method::PUT | Method::PATCH);
-    let body = if has_body {
+    let (body, room) = if has_body {
         check_content(&parts.headers)?;
         read_body(app, &parts.headers, body, size).await?
     } else {
-        Bytes::new()
+        (Bytes::new(), Room::default())
     };
     let authorization = token(&parts.headers).ok_or_else(Refusal::unauthenticated)?;
-    let (domain, id) = names_in_path(&mut parts).await?;
+    let Address { domain, id } = Address::from_request_parts(&mut parts, &()).await?;
     let deadline = Instant::now() + app.config.request_timeout;
     Ok(Call {
         caller: Caller::new(app.backend.clone(), authorization, domain.clone(), deadline),
@@ -149,22 +189,68 @@ pub(crate) async fn admit(app: &App, request: Request, size: BodySize) -> Result
         query: parts.uri.query().unwrap_or_default().to_owned(),
         headers: parts.headers,
         body,
+        room,
+        deadline,
     })
 }
 
-/// The site's domain and the id, which are all that a route of ours has in braces.
-async fn names_in_path(parts: &mut Parts) -> Result<(String, String), Refusal> {
-    let params = RawPathParams::from_request_parts(parts, &())
-        .await
-        .map_err(|_| ScimError::new(404, "The address is not percent-encoded UTF-8."))?;
-    let (mut domain, mut id) = (String::new(), String::new());
-    for (name, value) in &params {
-        match name {
-            "domain" => value.clone_into(&mut domain),
-            _ => value.clone_into(&mut id),
+/// What a route of ours has in braces.
+#[derive(Debug, Default)]
+pub(crate) struct Address {
+    /// The site as the URL names it.
+    pub(crate) domain: String,
+    /// The id; empty where the route has none.
+    pub(crate) id: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Address {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let params = RawPathParams::from_request_parts(parts, state)
+            .await
+            .map_err(|_| ScimError::new(404, "The address is not percent-encoded UTF-8."))?;
+        let mut address = Self::default();
+        for (name, value) in &params {
+            match name {
+                "domain" => value.clone_into(&mut address.domain),
+                _ => value.clone_into(&mut address.id),
+            }
         }
+        Ok(address)
     }
-    Ok((domain, id))
+}
+
+/// The sizes of what comes before the body. hyper's own limits lie above them, since its answers have no body.
+pub(crate) fn check_head(request: &Request) -> Result<(), ScimError> {
+    let address = request
+        .uri()
+        .path_and_query()
+        .map_or(0, |address| address.as_str().len());
+    if address > MAX_ADDRESS {
+        return Err(ScimError::new(
+            414,
+            format!("The address may have at most {MAX_ADDRESS} bytes."),
+        ));
+    }
+    let headers = request.headers();
+    if headers.len() > MAX_HEADERS {
+        return Err(ScimError::new(
+            431,
+            format!("A request may have at most {MAX_HEADERS} headers."),
+        ));
+    }
+    let size: usize = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len())
+        .sum();
+    if size > MAX_HEADER_BYTES {
+        return Err(ScimError::new(
+            431,
+            format!("The headers may have at most {MAX_HEADER_BYTES} bytes together."),
+        ));
+    }
+    Ok(())
 }
 
 /// Both media types are taken, with any parameter (RFC 7644 section 3.8), and a body without one.
@@ -196,12 +282,14 @@ fn check_content(headers: &HeaderMap) -> Result<(), ScimError> {
     }
 }
 
+/// Reads a body. What is larger than an ordinary one must have room first, for all that it may become; until then
+/// it waits in the network.
 async fn read_body(
     app: &App,
     headers: &HeaderMap,
     mut body: Body,
     size: BodySize,
-) -> Result<Bytes, ScimError> {
+) -> Result<(Bytes, Room), Refusal> {
     let limit = match size {
         BodySize::Ordinary => app.config.max_body,
         BodySize::Group => app.config.max_group_body,
@@ -211,55 +299,64 @@ async fn read_body(
         .get(header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     let late = Instant::now() + app.config.body_timeout;
+    let mut room = Room::default();
+    let mut waited = false;
     // Capacity by what was announced, but not on the announcement alone.
     let mut bytes = Vec::with_capacity(announced.unwrap_or(0).min(limit).min(1 << 20));
-    if announced.is_none_or(|length| length <= limit) {
-        loop {
-            let frame = timeout_at(late, body.frame()).await.map_err(|_| {
-                ScimError::new(
-                    408,
-                    format!(
-                        "The body did not arrive within {:?}.",
-                        app.config.body_timeout
-                    ),
-                )
-            })?;
-            match frame {
-                None => return Ok(bytes.into()),
-                Some(Err(_)) => {
-                    return Err(ScimError::invalid_syntax("The body ended before its end."));
-                }
-                Some(Ok(frame)) => {
-                    if let Some(data) = frame.data_ref() {
-                        if bytes.len() + data.len() > limit {
-                            break;
-                        }
-                        bytes.extend_from_slice(data);
-                    }
-                }
-            }
+    let refusal = loop {
+        if announced.is_some_and(|length| length > limit) {
+            break too_large(size, limit);
         }
-    }
-    drop(bytes);
+        let data = match timeout_at(late, body.frame()).await {
+            Ok(None) => return Ok((bytes.into(), room)),
+            Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
+            Ok(Some(Err(_))) => {
+                return Err(ScimError::invalid_syntax("The body ended before its end.").into());
+            }
+            // It was not the client who was slow.
+            Err(_) if waited => break Refusal::busy(),
+            Err(_) => {
+                let time = app.config.body_timeout;
+                let detail = format!("The body did not arrive within {time:?}.");
+                return Err(ScimError::new(408, detail).into());
+            }
+        };
+        let length = bytes.len() + data.len();
+        if length > limit {
+            break too_large(size, limit);
+        }
+        if length > app.config.max_body && !room.is_some() {
+            let most = announced.unwrap_or(limit).max(length);
+            let asked = Instant::now();
+            match Room::of(most, late).await {
+                Ok(taken) => room = taken,
+                Err(busy) => break busy,
+            }
+            waited = asked.elapsed() > Duration::from_millis(100);
+            bytes.reserve_exact(most - bytes.len());
+        }
+        bytes.extend_from_slice(&data);
+    };
+    drop((bytes, room));
     // A client that waits for leave to send it has not sent it.
     if !headers.contains_key(header::EXPECT) {
         discard(body, Instant::now() + DISCARD_TIME).await;
     }
+    Err(refusal)
+}
+
+fn too_large(size: BodySize, limit: usize) -> Refusal {
     let what = match size {
         BodySize::Ordinary => "A body",
         BodySize::Group => "The body of a group",
         BodySize::Bulk => "The body of a bulk request",
     };
-    Err(ScimError::new(
-        413,
-        match size {
-            // By the name that /ServiceProviderConfig gives it.
-            BodySize::Bulk => format!("{what} may have at most {limit} bytes (maxPayloadSize)."),
-            BodySize::Ordinary | BodySize::Group => {
-                format!("{what} may have at most {limit} bytes.")
-            }
-        },
-    ))
+    let detail = match size {
+        // By the name that /ServiceProviderConfig gives it.
+        BodySize::Bulk => format!("{what} may have at most {limit} bytes (maxPayloadSize)."),
+        BodySize::Ordinary | BodySize::Group => format!("{what} may have at most {limit} bytes."),
+    };
+    ScimError::new(413, detail).into()
 }
 
 async fn discard(mut body: Body, until: Instant) {

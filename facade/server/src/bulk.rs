@@ -20,8 +20,8 @@ use crate::{
     admission::Call, app::App, effect::Effect, groups, refusal::Refusal, reply::Reply, users,
 };
 
-pub(crate) async fn run(app: App, call: Call) -> Result<Reply, Refusal> {
-    let bulk = bulk::parse(call.json()?, app.config.max_bulk_operations)?;
+pub(crate) async fn run(app: App, mut call: Call) -> Result<Reply, Refusal> {
+    let bulk = bulk::parse(call.json().await?, app.config.max_bulk_operations)?;
     let is_dry_run = call.is_dry_run()?;
     // An operation that is refused here must not tell anything to who has no token.
     call.caller.identify().await?;

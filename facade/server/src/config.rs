@@ -2,8 +2,17 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use clap::Parser;
+use clap::{Parser, builder::RangedU64ValueParser};
 use identity_runtime::telemetry::TelemetryArgs;
+
+/// How long a request may take in all: Okta hangs up after 60 seconds, and then nobody knows what was done.
+const LONGEST: Duration = Duration::from_secs(58);
+
+/// The largest body that can be set; identity takes no larger message.
+const LARGEST: u64 = 4 << 20;
+
+/// The same for a group.
+const LARGEST_GROUP: u64 = 64 << 20;
 
 /// Speaks SCIM 2.0 to identity providers and gRPC to identity.
 #[derive(Clone, Debug, Parser)]
@@ -33,21 +42,24 @@ pub struct Config {
     #[arg(long, env = "ROSTER_GROUP_PREFIX", default_value = "CB", value_parser = group_prefix)]
     pub group_prefix: String,
     /// How long identity may take for one request, in milliseconds. Together with the time for the body
-    /// it must stay below the 60 seconds after which Okta gives up.
+    /// at most 58000: Okta gives up after 60 seconds.
     #[arg(long, env = "ROSTER_REQUEST_TIMEOUT_MS", default_value = "30000", value_parser = milliseconds)]
     pub request_timeout: Duration,
-    /// How long a client may take to send a body, in milliseconds.
+    /// How long a client may take to send a body, in milliseconds; a large one also waits for room so long.
     #[arg(long, env = "ROSTER_BODY_TIMEOUT_MS", default_value = "20000", value_parser = milliseconds)]
     pub body_timeout: Duration,
     /// How long a connection may take to send a request's headers, in milliseconds; so long an idle one
     /// is kept, too. More than load balancers and identity providers keep theirs.
     #[arg(long, env = "ROSTER_HEADER_TIMEOUT_MS", default_value = "75000", value_parser = milliseconds)]
     pub header_timeout: Duration,
-    /// How large a body may be, in bytes.
-    #[arg(long, env = "ROSTER_MAX_BODY_BYTES", default_value_t = 1 << 20)]
+    /// How large a body may be, in bytes: 1 to 4194304 (4 MiB).
+    #[arg(long, env = "ROSTER_MAX_BODY_BYTES", default_value_t = 1 << 20,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=LARGEST))]
     pub max_body: usize,
-    /// How large the body of one group may be, in bytes.
-    #[arg(long, env = "ROSTER_MAX_GROUP_BODY_BYTES", default_value_t = 32 << 20)]
+    /// How large the body of one group may be, in bytes: 1 to 67108864 (64 MiB). All bodies that are larger
+    /// than others may be have together at most 64 MiB; the next one waits, then gets a 429.
+    #[arg(long, env = "ROSTER_MAX_GROUP_BODY_BYTES", default_value_t = 32 << 20,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=LARGEST_GROUP))]
     pub max_group_body: usize,
     /// How many operations a bulk request may hold.
     #[arg(long, env = "ROSTER_BULK_MAX_OPERATIONS", default_value_t = 1000)]
@@ -58,6 +70,22 @@ pub struct Config {
     /// Logs and traces.
     #[command(flatten)]
     pub telemetry: TelemetryArgs,
+}
+
+impl Config {
+    /// Whether the settings fit together; the error says what does not.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let sum = self.body_timeout.saturating_add(self.request_timeout);
+        if sum > LONGEST {
+            return Err(format!(
+                "ROSTER_BODY_TIMEOUT_MS and ROSTER_REQUEST_TIMEOUT_MS may be {} together and are {}: Okta \
+                 hangs up after 60 seconds, and would not learn what was done",
+                LONGEST.as_millis(),
+                sum.as_millis()
+            ));
+        }
+        Ok(())
+    }
 }
 
 fn milliseconds(text: &str) -> Result<Duration, String> {
@@ -101,5 +129,34 @@ mod tests {
             Config::try_parse_from(["facade"]).unwrap().max_group_body,
             33_554_432
         );
+        for (flag, largest) in [("--max-body", LARGEST), ("--max-group-body", LARGEST_GROUP)] {
+            assert!(parse(flag, "1").is_ok() && parse(flag, &largest.to_string()).is_ok());
+            for wrong in ["0", "-1", "x", &(largest + 1).to_string()] {
+                assert!(parse(flag, wrong).is_err(), "{flag} {wrong}");
+            }
+        }
+    }
+
+    #[test]
+    fn who_waits_longer_than_okta_is_refused_in_a_sentence() {
+        let check = |body: &str, request: &str| {
+            let flags = [
+                "facade",
+                "--body-timeout",
+                body,
+                "--request-timeout",
+                request,
+            ];
+            Config::try_parse_from(flags).unwrap().check()
+        };
+        assert_eq!(check("20000", "38000"), Ok(()));
+        let why = check("20000", "38001").unwrap_err();
+        assert!(why.contains("58000") && why.contains("58001"), "{why}");
+        assert!(check("18446744073709551615", "18446744073709551615").is_err());
+    }
+
+    #[test]
+    fn the_largest_body_of_a_group_has_room() {
+        assert!(usize::try_from(LARGEST_GROUP).unwrap() <= crate::budget::ALL_BODIES);
     }
 }

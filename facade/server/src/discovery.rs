@@ -1,7 +1,7 @@
 //! What the service can do: readable without a token, since it says nothing of any site.
 
 use axum::{
-    extract::{Path, RawQuery, State},
+    extract::{RawQuery, State},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -16,7 +16,7 @@ use scim_protocol::{
 };
 use serde_json::Value;
 
-use crate::{app::App, refusal::Refusal, reply::Reply, translate::Site};
+use crate::{admission::Address, app::App, refusal::Refusal, reply::Reply, translate::Site};
 
 /// The largest page; identity's own maximum.
 pub(crate) const MAX_RESULTS: i64 = 1000;
@@ -28,7 +28,7 @@ const RESOURCE_TYPES: [&ResourceType; 4] = [&USER, &GROUP, &ROLE, &BUSINESS_ENTI
 
 pub(crate) async fn service_provider_config(
     State(app): State<App>,
-    Path(domain): Path<String>,
+    Address { domain, .. }: Address,
 ) -> Response {
     let site = Site::new(&app.config.public_url, &domain);
     let features = Features {
@@ -42,7 +42,7 @@ pub(crate) async fn service_provider_config(
 
 pub(crate) async fn resource_types(
     State(app): State<App>,
-    Path(domain): Path<String>,
+    Address { domain, .. }: Address,
     RawQuery(query): RawQuery,
 ) -> Response {
     let site = Site::new(&app.config.public_url, &domain);
@@ -52,7 +52,7 @@ pub(crate) async fn resource_types(
 
 pub(crate) async fn resource_type(
     State(app): State<App>,
-    Path((domain, id)): Path<(String, String)>,
+    Address { domain, id }: Address,
 ) -> Response {
     let site = Site::new(&app.config.public_url, &domain);
     match RESOURCE_TYPES
@@ -66,7 +66,7 @@ pub(crate) async fn resource_type(
 
 pub(crate) async fn schemas(
     State(app): State<App>,
-    Path(domain): Path<String>,
+    Address { domain, .. }: Address,
     RawQuery(query): RawQuery,
 ) -> Response {
     let site = Site::new(&app.config.public_url, &domain);
@@ -76,10 +76,7 @@ pub(crate) async fn schemas(
     all(entries.collect(), query.as_deref())
 }
 
-pub(crate) async fn schema(
-    State(app): State<App>,
-    Path((domain, id)): Path<(String, String)>,
-) -> Response {
+pub(crate) async fn schema(State(app): State<App>, Address { domain, id }: Address) -> Response {
     let site = Site::new(&app.config.public_url, &domain);
     match known_schemas()
         .into_iter()

@@ -1,6 +1,8 @@
 //! `/Groups`: one handler a route. A name is read by the convention on its way in; whether its target exists
 //! identity says.
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use identity_proto::v1::{
     CreateGroupRequest, DeleteGroupRequest, ExactMembership, GetGroupRequest, Group, Receipt,
@@ -18,21 +20,23 @@ use serde_json::{Map, Value};
 use crate::{
     admission::Call,
     app::App,
+    budget::Room,
     conditions::IfMatch,
     convention::Naming,
     effect::Effect,
     refusal::{Refusal, is_version_mismatch},
     reply::Reply,
     translate::{
+        Site,
         group::{member_ids, to_scim},
         group_patch::{GroupChange, fold},
     },
     users::{ATTEMPTS, expect_version, pause},
 };
 
-pub(crate) async fn create(app: App, call: Call) -> Result<Reply, Refusal> {
+pub(crate) async fn create(app: App, mut call: Call) -> Result<Reply, Refusal> {
     let projection = call.query()?.projection;
-    let sent = Sent::read(resource::read(&GROUP, call.json()?)?)?;
+    let sent = Sent::of(&mut call).await?;
     let naming = Naming {
         prefix: &app.config.group_prefix,
         display_name: &sent.display_name,
@@ -72,9 +76,9 @@ pub(crate) async fn read(_app: App, call: Call) -> Result<Reply, Refusal> {
     )
 }
 
-pub(crate) async fn replace(app: App, call: Call) -> Result<Reply, Refusal> {
+pub(crate) async fn replace(app: App, mut call: Call) -> Result<Reply, Refusal> {
     let projection = call.query()?.projection;
-    let sent = Sent::read(resource::read(&GROUP, call.json()?)?)?;
+    let sent = Sent::of(&mut call).await?;
     let naming = Naming {
         prefix: &app.config.group_prefix,
         display_name: &sent.display_name,
@@ -106,19 +110,24 @@ pub(crate) async fn replace(app: App, call: Call) -> Result<Reply, Refusal> {
     )
 }
 
-pub(crate) async fn patch(app: App, call: Call) -> Result<Reply, Refusal> {
+pub(crate) async fn patch(app: App, mut call: Call) -> Result<Reply, Refusal> {
     let projection = call.query()?.projection;
-    let operations = patch::parse(call.json()?)?;
+    let site = call.site.clone();
+    let plan = call
+        .read(move |body, room| Plan::of(patch::parse(body)?, room, &site))
+        .await?;
     let if_match = call.if_match()?;
     // Without a wish for attributes the answer has no body, and the members stay where they are.
     let with_members = !projection.is_default() && wants_members(&projection);
-    let updated = match fold(&operations, &call.site, None)? {
-        Some(change) => {
+    let updated = match plan {
+        Plan::Change(change) => {
             change_group(&app, &call, change, &if_match, with_members)
                 .await?
                 .0?
         }
-        None => read_and_write(&app, &call, &operations, &if_match, with_members).await?,
+        Plan::Look(operations, _room) => {
+            read_and_write(&app, &call, operations, &if_match, with_members).await?
+        }
     };
     let group = updated.group.ok_or_else(Refusal::fault)?;
     let effect = effect(&app, updated.receipt.as_ref());
@@ -147,19 +156,40 @@ pub(crate) async fn delete(app: App, call: Call) -> Result<Reply, Refusal> {
     Ok(Reply::empty(StatusCode::NO_CONTENT).with_effect(effect))
 }
 
+/// What a PATCH comes to.
+enum Plan {
+    /// A change, whoever is in the group.
+    Change(GroupChange),
+    /// The operations, which depend on it, and the room that they take.
+    Look(Vec<Operation>, Room),
+}
+
+impl Plan {
+    fn of(operations: Vec<Operation>, room: Room, site: &Site) -> Result<Self, ScimError> {
+        Ok(match fold(&operations, site, None)? {
+            Some(change) => Self::Change(change),
+            None => Self::Look(operations, room),
+        })
+    }
+}
+
 /// A PATCH that depends on who is in the group: read, fold, write if nobody was faster, else again.
 async fn read_and_write(
     app: &App,
     call: &Call,
-    operations: &[Operation],
+    operations: Vec<Operation>,
     if_match: &IfMatch,
     with_members: bool,
 ) -> Result<UpdateGroupResponse, Refusal> {
+    let operations = Arc::new(operations);
     for attempt in 1..=ATTEMPTS {
         let before = get(call, true).await?;
         let expected = expect_version(if_match, before.version)?;
-        let change =
-            fold(operations, &call.site, Some(&before.member_ids))?.ok_or_else(Refusal::fault)?;
+        let (operations, site) = (operations.clone(), call.site.clone());
+        let change = call
+            .apart(move || fold(&operations, &site, Some(&before.member_ids)))
+            .await?
+            .ok_or_else(Refusal::fault)?;
         let (outcome, was_overtaken) =
             change_group(app, call, change, &expected, with_members).await?;
         if !was_overtaken || *if_match != IfMatch::Any {
@@ -223,6 +253,11 @@ struct Sent {
 }
 
 impl Sent {
+    async fn of(call: &mut Call) -> Result<Self, Refusal> {
+        call.read(|body, _room| Self::read(resource::read(&GROUP, body)?))
+            .await
+    }
+
     fn read(group: Map<String, Value>) -> Result<Self, ScimError> {
         let text = |name: &str| {
             group

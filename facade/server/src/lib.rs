@@ -3,6 +3,7 @@
 mod admission;
 mod app;
 mod backend;
+mod budget;
 mod bulk;
 mod catalogue;
 mod conditions;

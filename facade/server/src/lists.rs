@@ -33,24 +33,27 @@ pub(crate) async fn users(_app: App, call: Call) -> Result<Reply, Refusal> {
     users_page(&call, &call.query()?).await
 }
 
-pub(crate) async fn search_users(_app: App, call: Call) -> Result<Reply, Refusal> {
-    users_page(&call, &call.search()?).await
+pub(crate) async fn search_users(_app: App, mut call: Call) -> Result<Reply, Refusal> {
+    let query = call.search().await?;
+    users_page(&call, &query).await
 }
 
 pub(crate) async fn groups(_app: App, call: Call) -> Result<Reply, Refusal> {
     groups_page(&call, &call.query()?).await
 }
 
-pub(crate) async fn search_groups(_app: App, call: Call) -> Result<Reply, Refusal> {
-    groups_page(&call, &call.search()?).await
+pub(crate) async fn search_groups(_app: App, mut call: Call) -> Result<Reply, Refusal> {
+    let query = call.search().await?;
+    groups_page(&call, &query).await
 }
 
 pub(crate) async fn all(_app: App, call: Call) -> Result<Reply, Refusal> {
     page_of_all(&call, &call.query()?).await
 }
 
-pub(crate) async fn search_all(_app: App, call: Call) -> Result<Reply, Refusal> {
-    page_of_all(&call, &call.search()?).await
+pub(crate) async fn search_all(_app: App, mut call: Call) -> Result<Reply, Refusal> {
+    let query = call.search().await?;
+    page_of_all(&call, &query).await
 }
 
 /// What identity is asked for.

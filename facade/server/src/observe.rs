@@ -22,7 +22,7 @@ use prometheus_client::{
 use scim_protocol::ScimError;
 use tracing::{Instrument, Span, field};
 
-use crate::{app::App, effect::Effect, refusal::Refusal, reply::content_type};
+use crate::{admission, app::App, effect::Effect, refusal::Refusal, reply::content_type};
 
 /// The response header that names the trace.
 const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
@@ -104,7 +104,10 @@ pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next
     );
     propagation::continue_trace(&span, request.headers());
     async {
-        let mut response = next.run(request).await;
+        let mut response = match admission::check_head(&request) {
+            Ok(()) => next.run(request).await,
+            Err(error) => Refusal::from(error).into_response(),
+        };
         let trace_id = current_trace_id();
         let outcome = finish(&mut response, &trace_id);
         let status = response.status().as_u16();

@@ -55,6 +55,16 @@ impl Refusal {
         }
     }
 
+    /// Other large requests take all the room that there is for them.
+    pub(crate) fn busy() -> Self {
+        Self {
+            error: ScimError::new(429, NOT_NOW),
+            retry_after: Some(RETRY_AFTER),
+            cause: "BUSY".to_owned(),
+            ours: false,
+        }
+    }
+
     /// identity answered with less than its contract says.
     pub(crate) fn fault() -> Self {
         Self {
@@ -192,13 +202,13 @@ fn by_reason(
         ))),
         R::GroupTargetTaken => plain(uniqueness(format!(
             "displayName: the group {:?} (id {}) gives the same role or business entity already, and a \
-             site has one group for each. Link the Okta group to that one, or delete it first.",
+             site has one group for each. Link the Okta group to that one, or delete it first; {SWAP}.",
             fact("display_name"),
             fact("id")
         ))),
         R::GroupNameTaken => plain(uniqueness(format!(
             "displayName: the group {:?} (id {}) of this site has this name already. Link the Okta group \
-             to that one, or delete it first.",
+             to that one, or delete it first; {SWAP}.",
             fact("display_name"),
             fact("id")
         ))),
@@ -271,6 +281,9 @@ fn by_reason(
 
 const NOT_NOW: &str =
     "The service can't do this at the moment. Nothing is half done; repeat the request.";
+/// Each rename is a request of its own, so neither order of the two can do it.
+const SWAP: &str =
+    "to swap two groups' names, unlink and delete one, rename the other, and push both again";
 const FAULT: &str = "The service has a fault. Report the trace id.";
 
 /// Errors that nobody of ours wrote: the channel's, or those of a proxy between.
@@ -306,9 +319,12 @@ fn by_code(status: &Status, retry_after: u64) -> Refusal {
             ScimError::invalid_value("The service does not accept one of these values."),
             None,
         ),
-        Code::Ok | Code::Internal | Code::OutOfRange | Code::Unimplemented | Code::DataLoss => {
-            fault()
-        }
+        // What tonic says of a message that is larger than the other side takes.
+        Code::OutOfRange => (
+            ScimError::new(413, "The request is larger than the service takes."),
+            None,
+        ),
+        Code::Ok | Code::Internal | Code::Unimplemented | Code::DataLoss => fault(),
     };
     Refusal {
         error,
@@ -453,7 +469,7 @@ mod tests {
             (Code::Internal, 500),
             (Code::Unimplemented, 500),
             (Code::DataLoss, 500),
-            (Code::OutOfRange, 500),
+            (Code::OutOfRange, 413),
         ] {
             let refusal = Refusal::from(Status::new(code, "secret"));
             assert_eq!(refusal.error.status, answer, "{code:?}");

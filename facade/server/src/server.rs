@@ -2,7 +2,12 @@
 
 use std::{error::Error, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{
+    Router,
+    extract::{Request, State},
+    middleware::{self, Next},
+    response::Response,
+};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -11,7 +16,7 @@ use hyper_util::{
 };
 use identity_runtime::{admin, metrics::Metrics, shutdown, telemetry};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     app::{self, App},
@@ -23,14 +28,23 @@ use crate::{
 /// How much longer than one request may take the drain waits for the last one.
 const DRAIN_MARGIN: Duration = Duration::from_secs(5);
 
+/// How long the last answers may take on their way out.
+const FLUSH: Duration = Duration::from_secs(2);
+
+/// hyper's own limits. They lie far above those of `admission`, whose answers say what is wrong; hyper's are a
+/// bare status.
+const MOST_HEADERS: usize = 2000;
+const MOST_HEADER_BYTES: usize = 1 << 20;
+
 /// How long to wait where a connection can't be taken, as when there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until SIGTERM or SIGINT, then answers what has begun and returns.
 ///
 /// # Errors
-/// A setting that can't work, or an address that is taken.
+/// Settings that can't work, or an address that is taken.
 pub async fn run(config: Config) -> Result<(), Box<dyn Error + Send + Sync>> {
+    config.check()?;
     let telemetry = telemetry::init("facade", &config.telemetry)?;
     let outcome = serve(config).await;
     // Blocks while it sends what is left.
@@ -65,13 +79,36 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error + Send + Sync>> {
     let app = App::new(config, backend, Meters::new(&metrics));
     tracing::info!(%address, "serving SCIM");
 
-    let connections = accept(listener, app::router(app), header_timeout, &stop).await;
+    let requests = TaskTracker::new();
+    let router =
+        app::router(app).layer(middleware::from_fn_with_state(requests.clone(), in_flight));
+    let connections = accept(listener, router, header_timeout, &stop).await;
     tokio::select! {
         () = connections.shutdown() => {}
+        () = answered(&requests) => tracing::info!("stopped with connections that asked for nothing"),
         () = tokio::time::sleep(drain) => tracing::warn!("stopped with requests unanswered"),
     }
     stopped.cancel();
     Ok(())
+}
+
+/// Counts a request for as long as somebody works on it.
+async fn in_flight(State(requests): State<TaskTracker>, request: Request, next: Next) -> Response {
+    let _working = requests.token();
+    next.run(request).await
+}
+
+/// Waits until every request is answered. A connection that has sent half a header, or nothing, is not waited
+/// for: it may never send the rest.
+async fn answered(requests: &TaskTracker) {
+    requests.close();
+    loop {
+        requests.wait().await;
+        tokio::time::sleep(FLUSH).await;
+        if requests.is_empty() {
+            return;
+        }
+    }
 }
 
 /// Takes connections until it is told to stop, and answers with those that are open. axum's own loop
@@ -86,7 +123,9 @@ async fn accept(
     let service = TowerToHyperService::new(router);
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
-        .header_read_timeout(header_timeout);
+        .header_read_timeout(header_timeout)
+        .max_headers(MOST_HEADERS)
+        .max_buf_size(MOST_HEADER_BYTES);
     loop {
         let stream = tokio::select! {
             () = stop.cancelled() => return connections,

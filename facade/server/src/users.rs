@@ -42,9 +42,9 @@ const ENTITLEMENTS: [(&str, &str); 2] = [
 /// The longest pause between two tries, in milliseconds.
 const LONGEST_PAUSE: u64 = 200;
 
-pub(crate) async fn create(_app: App, call: Call) -> Result<Reply, Refusal> {
+pub(crate) async fn create(_app: App, mut call: Call) -> Result<Reply, Refusal> {
     let projection = call.query()?.projection;
-    let user = from_scim(&resource::read(&USER, call.json()?)?).into_member(true);
+    let user = from_scim(&resource::read(&USER, call.json().await?)?).into_member(true);
     let sent = user.entitlements.clone();
     let request = CreateMemberRequest {
         member: Some(user),
@@ -79,9 +79,9 @@ pub(crate) async fn read(_app: App, call: Call) -> Result<Reply, Refusal> {
     )
 }
 
-pub(crate) async fn replace(_app: App, call: Call) -> Result<Reply, Refusal> {
+pub(crate) async fn replace(_app: App, mut call: Call) -> Result<Reply, Refusal> {
     let projection = call.query()?.projection;
-    let body = call.json()?;
+    let body = call.json().await?;
     let mut mask = vec!["user_name", "external_id", "profile"];
     // Okta's documents leave open what a PUT without them means: here they stay as they are.
     for (attribute, field) in ENTITLEMENTS {
@@ -107,9 +107,9 @@ pub(crate) async fn replace(_app: App, call: Call) -> Result<Reply, Refusal> {
     ))
 }
 
-pub(crate) async fn patch(_app: App, call: Call) -> Result<Reply, Refusal> {
+pub(crate) async fn patch(_app: App, mut call: Call) -> Result<Reply, Refusal> {
     let projection = call.query()?.projection;
-    let operations = patch::parse(call.json()?)?;
+    let operations = patch::parse(call.json().await?)?;
     let if_match = call.if_match()?;
     let updated = match only_activity(&operations) {
         Some(active) => {

@@ -4,7 +4,7 @@
 //! these. It is folded blind, and costs one call. Only a filter on members that is not just a list of ids needs
 //! the present members; then the caller reads the group and folds again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use identity_proto::v1::{ExactMembership, MembershipDelta, update_group_request::Membership};
 use scim_protocol::{
@@ -86,21 +86,36 @@ impl GroupChange {
     }
 }
 
+/// How many operations may look through the members with a filter; each looks at all of them.
+const MAX_LOOKS: usize = 100;
+
+/// A PATCH while it is folded.
+struct Fold<'a> {
+    change: GroupChange,
+    site: &'a Site,
+    /// What filters look at, by id, made once for all of them.
+    elements: HashMap<String, Value>,
+    looks: usize,
+}
+
 /// Folds the operations, in order. None where that needs `present`, the members that the group has.
 pub(crate) fn fold(
     operations: &[Operation],
     site: &Site,
     present: Option<&[String]>,
 ) -> Result<Option<GroupChange>, ScimError> {
-    let mut change = GroupChange::default();
+    let mut fold = Fold {
+        change: GroupChange::default(),
+        site,
+        elements: HashMap::new(),
+        looks: 0,
+    };
     if let Some(present) = present {
-        change.replace(present.to_vec());
+        fold.change.replace(present.to_vec());
     }
     for operation in operations {
         let folded = match (&operation.path, &operation.value) {
-            (Some(path), value) => {
-                one(&mut change, path, operation.op, value.as_ref(), site, true)?
-            }
+            (Some(path), value) => fold.one(path, operation.op, value.as_ref(), true)?,
             (None, Some(Value::Object(entries))) => {
                 let mut folded = true;
                 for (name, value) in entries {
@@ -108,7 +123,7 @@ pub(crate) fn fold(
                     let Ok(path) = Path::parse(name) else {
                         continue;
                     };
-                    folded &= one(&mut change, &path, operation.op, Some(value), site, false)?;
+                    folded &= fold.one(&path, operation.op, Some(value), false)?;
                 }
                 folded
             }
@@ -118,56 +133,131 @@ pub(crate) fn fold(
             return Ok(None);
         }
     }
-    Ok(Some(change))
+    Ok(Some(fold.change))
 }
 
-/// Folds one operation on one attribute; false where it needs to know the members. Where the client did not
-/// write the path itself (`explicit` is false), what is unknown or read-only is passed over: Okta sends `id`.
-fn one(
-    change: &mut GroupChange,
-    path: &Path,
-    op: Op,
-    value: Option<&Value>,
-    site: &Site,
-    explicit: bool,
-) -> Result<bool, ScimError> {
-    let Some(Target::Attribute { attribute, .. }) = GROUP.resolve(&path.attribute) else {
-        if explicit {
-            return Err(ScimError::invalid_path(format!(
-                "Group has no attribute {path}."
-            )));
-        }
-        return Ok(true);
-    };
-    if attribute.mutability == Mutability::ReadOnly {
-        if explicit {
-            return Err(ScimError::mutability(format!("{path} is read-only.")));
-        }
-        return Ok(true);
-    }
-    match attribute.name {
-        "members" => return members(change, path, op, value, site),
-        _ if path.filter.is_some() || path.sub.is_some() => {
-            return Err(ScimError::invalid_path(format!(
-                "{} is a text.",
-                attribute.name
-            )));
-        }
-        "displayName" => match (op, text("displayName", value)?) {
-            (Op::Remove, _) => return Err(ScimError::mutability("displayName is required.")),
-            (Op::Add | Op::Replace, None) => {
-                return Err(ScimError::invalid_value("displayName is required."));
+impl Fold<'_> {
+    /// Folds one operation on one attribute; false where it needs to know the members. Where the client did not
+    /// write the path itself (`explicit` is false), what is unknown or read-only is passed over: Okta sends `id`.
+    fn one(
+        &mut self,
+        path: &Path,
+        op: Op,
+        value: Option<&Value>,
+        explicit: bool,
+    ) -> Result<bool, ScimError> {
+        let Some(Target::Attribute { attribute, .. }) = GROUP.resolve(&path.attribute) else {
+            if explicit {
+                return Err(ScimError::invalid_path(format!(
+                    "Group has no attribute {path}."
+                )));
             }
-            (Op::Add | Op::Replace, name) => change.display_name = name,
-        },
-        "externalId" => match (op, text("externalId", value)?) {
-            (Op::Remove, _) | (Op::Replace, None) => change.external_id = Some(String::new()),
-            (Op::Add, None) => {}
-            (Op::Add | Op::Replace, id) => change.external_id = id,
-        },
-        other => return Err(ScimError::mutability(format!("{other} can't change."))),
+            return Ok(true);
+        };
+        if attribute.mutability == Mutability::ReadOnly {
+            if explicit {
+                return Err(ScimError::mutability(format!("{path} is read-only.")));
+            }
+            return Ok(true);
+        }
+        match attribute.name {
+            "members" => return self.members(path, op, value),
+            _ if path.filter.is_some() || path.sub.is_some() => {
+                return Err(ScimError::invalid_path(format!(
+                    "{} is a text.",
+                    attribute.name
+                )));
+            }
+            "displayName" => match (op, text("displayName", value)?) {
+                (Op::Remove, _) => return Err(ScimError::mutability("displayName is required.")),
+                (Op::Add | Op::Replace, None) => {
+                    return Err(ScimError::invalid_value("displayName is required."));
+                }
+                (Op::Add | Op::Replace, name) => self.change.display_name = name,
+            },
+            "externalId" => match (op, text("externalId", value)?) {
+                (Op::Remove, _) | (Op::Replace, None) => {
+                    self.change.external_id = Some(String::new())
+                }
+                (Op::Add, None) => {}
+                (Op::Add | Op::Replace, id) => self.change.external_id = id,
+            },
+            other => return Err(ScimError::mutability(format!("{other} can't change."))),
+        }
+        Ok(true)
     }
-    Ok(true)
+
+    fn members(&mut self, path: &Path, op: Op, value: Option<&Value>) -> Result<bool, ScimError> {
+        if let Some(sub) = &path.sub {
+            let known = GROUP
+                .core_attribute("members")
+                .and_then(|members| members.sub_attribute(sub));
+            return Err(match known {
+                Some(_) => {
+                    ScimError::mutability(format!("{path} can't change; add or remove members."))
+                }
+                None => ScimError::invalid_path(format!("Group has no attribute {path}.")),
+            });
+        }
+        match (op, &path.filter) {
+            (Op::Add, None) => self
+                .change
+                .set(member_ids(value.unwrap_or(&Value::Null))?, true),
+            (Op::Replace, None) => self
+                .change
+                .replace(member_ids(value.unwrap_or(&Value::Null))?),
+            (Op::Remove, None) => match value {
+                // Beside a value, even an empty one, the path alone does not mean everybody (Entra).
+                Some(value) if !value.is_null() => self.change.set(member_ids(value)?, false),
+                _ => self.change.replace(Vec::new()),
+            },
+            (Op::Remove, Some(filter)) => match named_ids(filter) {
+                Some(ids) => self.change.set(ids, false),
+                None => return self.remove_selected(filter),
+            },
+            (Op::Add | Op::Replace, Some(_)) => {
+                return Err(ScimError::invalid_path(format!(
+                    "{path} can't be written to; add or replace members without a filter."
+                )));
+            }
+        }
+        Ok(true)
+    }
+
+    /// Removes whom the filter selects; false where that needs to know the members.
+    fn remove_selected(&mut self, filter: &Filter) -> Result<bool, ScimError> {
+        let Some(members) = GROUP.core_attribute("members") else {
+            return Ok(true);
+        };
+        self.looks += 1;
+        if self.looks > MAX_LOOKS {
+            return Err(ScimError::new(
+                413,
+                format!(
+                    "One PATCH of a group may hold at most {MAX_LOOKS} operations whose filter is not just \
+                     'value eq \"...\"'."
+                ),
+            ));
+        }
+        // A filter that can't hold for anybody is wrong whoever is in the group.
+        filter.matches(&element("", self.site), members)?;
+        let Members::Exactly(all) = &mut self.change.members else {
+            return Ok(false);
+        };
+        let mut selected = Vec::new();
+        for id in all.iter() {
+            if !self.elements.contains_key(id) {
+                self.elements.insert(id.clone(), element(id, self.site));
+            }
+            if filter.matches(&self.elements[id], members)? {
+                selected.push(id.clone());
+            }
+        }
+        for id in &selected {
+            all.remove(id);
+        }
+        Ok(true)
+    }
 }
 
 fn text(name: &str, value: Option<&Value>) -> Result<Option<String>, ScimError> {
@@ -176,53 +266,6 @@ fn text(name: &str, value: Option<&Value>) -> Result<Option<String>, ScimError> 
         Some(Value::String(text)) => Ok((!text.is_empty()).then(|| text.clone())),
         Some(_) => Err(ScimError::invalid_value(format!("{name} must be a text."))),
     }
-}
-
-fn members(
-    change: &mut GroupChange,
-    path: &Path,
-    op: Op,
-    value: Option<&Value>,
-    site: &Site,
-) -> Result<bool, ScimError> {
-    if let Some(sub) = &path.sub {
-        let known = GROUP
-            .core_attribute("members")
-            .and_then(|members| members.sub_attribute(sub));
-        return Err(match known {
-            Some(_) => {
-                ScimError::mutability(format!("{path} can't change; add or remove members."))
-            }
-            None => ScimError::invalid_path(format!("Group has no attribute {path}.")),
-        });
-    }
-    match (op, &path.filter) {
-        (Op::Add, None) => change.set(member_ids(value.unwrap_or(&Value::Null))?, true),
-        (Op::Replace, None) => change.replace(member_ids(value.unwrap_or(&Value::Null))?),
-        (Op::Remove, None) => match value {
-            // Beside a value, even an empty one, the path alone does not mean everybody (Entra).
-            Some(value) if !value.is_null() => change.set(member_ids(value)?, false),
-            _ => change.replace(Vec::new()),
-        },
-        (Op::Remove, Some(filter)) => match (named_ids(filter), &change.members) {
-            (Some(ids), _) => change.set(ids, false),
-            (None, Members::Exactly(all)) => {
-                let ids = selected(all, filter, site)?;
-                change.set(ids, false);
-            }
-            (None, _) => {
-                // A filter that can't hold for anybody is wrong whoever is in the group.
-                selected(&BTreeSet::from([String::new()]), filter, site)?;
-                return Ok(false);
-            }
-        },
-        (Op::Add | Op::Replace, Some(_)) => {
-            return Err(ScimError::invalid_path(format!(
-                "{path} can't be written to; add or replace members without a filter."
-            )));
-        }
-    }
-    Ok(true)
 }
 
 /// The ids of a filter that only lists them: `value eq "u1" or value eq "u2"`.
@@ -241,22 +284,6 @@ fn named_ids(filter: &Filter) -> Option<Vec<String>> {
         }
         _ => None,
     }
-}
-
-fn selected(
-    ids: &BTreeSet<String>,
-    filter: &Filter,
-    site: &Site,
-) -> Result<Vec<String>, ScimError> {
-    let mut selected = Vec::new();
-    if let Some(members) = GROUP.core_attribute("members") {
-        for id in ids {
-            if filter.matches(&element(id, site), members)? {
-                selected.push(id.clone());
-            }
-        }
-    }
-    Ok(selected)
 }
 
 #[cfg(test)]

@@ -124,6 +124,32 @@ fn any_other_filter_needs_the_members() {
 }
 
 #[test]
+fn filters_that_look_through_the_members_are_counted() {
+    let look = json!({"op": "remove", "path": "members[value sw \"x\" or value ew \"y\"]"});
+    let named = json!({"op": "remove", "path": "members[value eq \"u\"]"});
+    let ids: Vec<String> = (0..1000).map(|n| format!("u{n}")).collect();
+    let list: Vec<Value> = ids.iter().map(|id| json!({"value": id})).collect();
+    let replace = json!({"op": "replace", "path": "members", "value": list});
+    let of = |looks: usize| {
+        let mut operations = vec![replace.clone()];
+        operations.resize(1 + looks, look.clone());
+        operations.resize(20_001, named.clone());
+        parsed(Value::Array(operations))
+    };
+    for present in [None, Some(ids.as_slice())] {
+        let change = fold(&of(MAX_LOOKS), &site(), present).unwrap().unwrap();
+        assert!(matches!(change.members, Members::Exactly(all) if all.len() == 1000));
+        let too_many = of(20_000);
+        let begun = std::time::Instant::now();
+        let error = fold(&too_many, &site(), present).unwrap_err();
+        assert_eq!((error.status, error.scim_type), (413, None));
+        assert!(error.detail.contains("100"), "{}", error.detail);
+        // Made anew for each of the 20,000 they took tens of seconds.
+        assert!(begun.elapsed() < std::time::Duration::from_secs(3));
+    }
+}
+
+#[test]
 fn the_last_word_counts() {
     let change = folded(json!([
         {"op": "add", "path": "displayName", "value": "A"},
