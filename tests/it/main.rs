@@ -17,6 +17,7 @@ mod life_cycle;
 mod limits;
 mod members;
 mod migrations;
+mod odd_calls;
 mod okta_groups;
 mod okta_spec;
 mod okta_users;
