@@ -32,11 +32,7 @@ async fn cost(world: &World, scim: &scim::Scim, method: &str, path: &str, body: 
     };
     assert!(answer.status.is_success(), "{:#}", answer.body);
     let statements = statements(answer.trace_id());
-    let calls = std::fs::read_to_string(world.identity.log())
-        .unwrap()
-        .lines()
-        .filter(|line| line.contains(": call ") && line.contains(answer.trace_id()))
-        .count();
+    let calls = calls(world, answer.trace_id());
     let words = statements
         .iter()
         .map(|sql| sql.split_whitespace().next().unwrap_or_default().to_owned())
@@ -46,6 +42,14 @@ async fn cost(world: &World, scim: &scim::Scim, method: &str, path: &str, body: 
         words,
         effect: answer.header("roster-effect").to_owned(),
     }
+}
+
+/// How often identity was called in a trace.
+fn calls(world: &World, trace_id: &str) -> usize {
+    let log = std::fs::read_to_string(world.identity.log()).unwrap();
+    log.lines()
+        .filter(|line| line.contains(": call ") && line.contains(trace_id))
+        .count()
 }
 
 fn operations(operations: Value) -> Value {
@@ -318,3 +322,55 @@ async fn one_member_costs_the_same_in_a_small_group_and_in_a_large_one() {
 const WRITTEN: &str = "SELECT (SELECT count(*) FROM members) + (SELECT count(*) FROM group_members) \
     + (SELECT count(*) FROM group_members WHERE to_event IS NOT NULL) + (SELECT count(*) FROM events) \
     + (SELECT coalesce(sum(version), 0) FROM members)::bigint AS n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_to_look_first_is_a_read_and_a_write_and_a_refusal_one_call_at_most() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let ann = acme.scim.make_user("ann@acme.example").await;
+    let bob = acme.scim.make_user("bob@acme.example").await;
+    let id = acme
+        .scim
+        .make_group("CB/acme/ROLE/Analyst", &[&ann, &bob])
+        .await;
+    let (user, group) = (format!("/Users/{ann}"), format!("/Groups/{id}"));
+    let others = json!([{ "op": "remove", "path": format!("members[value ne \"{ann}\"]") }]);
+    let title = json!([{ "op": "replace", "path": "title", "value": "T" }]);
+    for (path, operations) in [(&group, others), (&user, title)] {
+        let answer = acme.scim.patch(path, operations).await;
+        assert!(answer.status.is_success(), "{:#}", answer.body);
+        assert_eq!(calls(&world, answer.trace_id()), 2, "{path}");
+    }
+    assert_eq!(acme.scim.members(&id).await, [ann.as_str()]);
+    // Who asks is asked once, so that a bad token is told first; without any there is nobody to ask about.
+    let nobody = world.scim("acme", "");
+    for (scim, expected) in [(&acme.scim, 1), (&nobody, 0)] {
+        for answer in [
+            scim.get("/Users?filter=nonsense").await,
+            scim.post("/Users", &json!({})).await,
+            scim.patch(&group, json!([])).await,
+            scim.get("/Me").await,
+        ] {
+            assert!(answer.status.is_client_error() || answer.status == 501);
+            assert_eq!(calls(&world, answer.trace_id()), expected);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_are_not_loaded_for_nobody() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let ann = acme.scim.make_user("ann@acme.example").await;
+    let id = acme.scim.make_group("CB/acme/ROLE/Analyst", &[&ann]).await;
+    for (path, loads) in [
+        (format!("/Groups/{id}"), true),
+        (format!("/Groups/{id}?attributes=displayName"), false),
+        ("/Groups".to_owned(), true),
+        ("/Groups?excludedAttributes=members".to_owned(), false),
+    ] {
+        let answer = acme.scim.get(&path).await.is(200);
+        let statements = statements(answer.trace_id()).join("\n");
+        assert_eq!(statements.contains("group_members"), loads, "{path}");
+    }
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use identity_tests::{
     scim::{GROUP, LIST, Scim, USER, group},
-    world::World,
+    world::{Settings, World},
 };
 use reqwest::Method;
 use serde_json::{Map, Value, json};
@@ -377,4 +377,43 @@ fn declared(attributes: &Value, value: &Value) {
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn addresses_begin_with_the_public_url_whatever_the_request_says() {
+    let world = World::with(Settings {
+        facade: vec![("ROSTER_PUBLIC_URL", "https://scim.example/x/".to_owned())],
+        ..Settings::default()
+    })
+    .await;
+    let acme = world.acme().await;
+    let ann = acme.scim.make_user("ann@acme.example").await;
+    let group = acme.scim.make_group("CB/acme/ROLE/Analyst", &[&ann]).await;
+    let base = "https://scim.example/x/acme/scim/v2";
+    for (path, at) in [
+        (format!("/Users/{ann}"), format!("/Users/{ann}")),
+        (format!("/Groups/{group}/"), format!("/Groups/{group}")),
+        (
+            "/ServiceProviderConfig".to_owned(),
+            "/ServiceProviderConfig".to_owned(),
+        ),
+    ] {
+        let request = acme
+            .scim
+            .request(Method::GET, &path)
+            .header("host", "other.example")
+            .header("x-forwarded-host", "other.example");
+        let answer = Scim::send(request).await.is(200);
+        let location = format!("{base}{at}");
+        assert_eq!(answer.body["meta"]["location"], location);
+        assert!(["", location.as_str()].contains(&answer.header("location")));
+        assert!(!answer.body.to_string().contains("other.example"));
+    }
+    let group = acme.scim.get(&format!("/Groups/{group}")).await.body;
+    assert_eq!(
+        group["members"][0]["$ref"],
+        format!("{base}/Users/{ann}").as_str()
+    );
+    let detail = acme.scim.get("/Nope").await.error(404, "");
+    assert!(detail.contains("https://scim.example/x/<domain>/scim/v2"));
 }

@@ -44,6 +44,32 @@ async fn headers_that_do_not_come_end_the_connection_and_hold_nobody_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_does_not_come_is_refused_in_time() {
+    let world = World::with(Settings {
+        facade: vec![("ROSTER_BODY_TIMEOUT_MS", "500".to_owned())],
+        ..Settings::default()
+    })
+    .await;
+    let acme = world.acme().await;
+    let begun = Instant::now();
+    let mut stream = TcpStream::connect(("127.0.0.1", world.facade.port())).unwrap();
+    stream
+        .write_all(
+            b"POST /acme/scim/v2/Users HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{\"schemas\":",
+        )
+        .unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    assert!(said.starts_with("HTTP/1.1 408 "), "{said}");
+    assert!(said.contains("application/scim+json"), "{said}");
+    assert!(begun.elapsed() < Duration::from_secs(3));
+    acme.scim.get("/Users").await.is(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stop_waits_for_requests_and_not_for_connections() {
     let world = World::start().await;
     let acme = world.acme().await;

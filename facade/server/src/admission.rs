@@ -345,7 +345,7 @@ async fn read_body(
     Err(refusal)
 }
 
-fn too_large(size: BodySize, limit: usize) -> Refusal {
+pub(crate) fn too_large(size: BodySize, limit: usize) -> Refusal {
     let what = match size {
         BodySize::Ordinary => "A body",
         BodySize::Group => "The body of a group",

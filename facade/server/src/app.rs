@@ -175,6 +175,3 @@ async fn method_not_allowed(method: Method) -> Response {
     let detail = "This method is not allowed here; the Allow header names those that are.";
     Refusal::from(ScimError::new(405, detail)).into_response()
 }
-
-#[cfg(test)]
-mod tests;

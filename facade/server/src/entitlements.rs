@@ -178,7 +178,7 @@ impl Choice {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn named(id: &str, name: &str) -> NamedRef {
@@ -188,7 +188,8 @@ mod tests {
         }
     }
 
-    fn explain(values: &[&str]) -> String {
+    /// What is said of these values on a site with the roles Analyst and Admin.
+    pub(crate) fn explain(values: &[&str]) -> String {
         let choice = Choice {
             attribute: "roles",
             noun: "role",

@@ -231,4 +231,11 @@ mod tests {
             assert_eq!(site_domain(path), None, "{path}");
         }
     }
+    #[test]
+    fn a_panic_is_a_fault_and_says_nothing_of_the_inside() {
+        let answer = panicked(Box::new("the inside"));
+        assert_eq!(answer.status(), 500);
+        let refusal = answer.extensions().get::<Refusal>().unwrap();
+        assert!(!refusal.error.detail.contains("inside"));
+    }
 }

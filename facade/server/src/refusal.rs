@@ -380,6 +380,9 @@ fn fact(metadata: Option<&HashMap<String, String>>, name: &str) -> String {
 }
 
 #[cfg(test)]
+mod guide;
+
+#[cfg(test)]
 mod tests {
     use std::time::Duration;
 

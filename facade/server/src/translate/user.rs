@@ -1,9 +1,10 @@
 //! A member as a SCIM user, and back.
 //!
 //! A member without e-mail addresses shows its user name as primary work address, which is derived and not stored.
-//! A client that puts back what it read must change nothing, so a list that says just that is stored as none,
-//! also where a client wrote it itself: the two look the same, and one call can't ask which it was. Any other
-//! list is stored as it is, also one that holds only the user name of before a change.
+//! A client that puts back what it read must change nothing. A PUT passes on what came: identity, which has the
+//! member before it, knows the address that it did not store, and stores none. A client that gives that same
+//! address to a new member, or to one that has others, gives it an address. A PATCH works on what was read, so
+//! there it is known here.
 
 use identity_proto::v1::{
     EffectiveAccess, Enterprise, Entitlements, LabelledValue, Manager, Member, MemberProfile,

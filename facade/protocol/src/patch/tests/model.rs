@@ -188,9 +188,9 @@ impl User {
             return Err(ScimType::InvalidValue);
         }
         if op == Op::Remove {
-            return Ok(self
-                .emails
-                .retain(|email| !sent.iter().any(|one| email.has(one))));
+            self.emails
+                .retain(|email| !sent.iter().any(|one| email.has(one)));
+            return Ok(());
         }
         if op == Op::Replace {
             self.emails.clear();
