@@ -168,3 +168,49 @@ async fn a_handle_that_nobody_asked_for_is_in_nobodys_way() {
     let made = made.into_inner().business_entity.unwrap();
     assert_eq!(made.handle, made.id);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_administers_one_site_makes_no_other() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let sites = || world.database.number("SELECT count(*) AS n FROM sites");
+    let make = |caller: &roster_stack::grpc::Caller, domain: &str| {
+        caller.request(pb::CreateSiteRequest {
+            domain: domain.to_owned(),
+            owner: Some(pb::NewOwner {
+                user_name: "eve@evil.example".to_owned(),
+                given_name: "Eve".to_owned(),
+                family_name: "Evil".to_owned(),
+            }),
+            ..Default::default()
+        })
+    };
+    let caller = &acme.rpc.caller;
+    let refused = caller
+        .sites()
+        .create_site(make(caller, "evil"))
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied, "{refused:?}");
+    assert_eq!(reason(&refused).as_deref(), Some("SCOPE_MISSING"));
+    assert_eq!(sites(), 1);
+
+    let bootstrap = world.caller(BOOTSTRAP);
+    let request = pb::IssueCredentialRequest {
+        all_sites: true,
+        label: "every site".to_owned(),
+        scopes: vec![pb::Scope::Administer.into()],
+        ..Default::default()
+    };
+    let issued = bootstrap
+        .credentials()
+        .issue_credential(bootstrap.request(request))
+        .await;
+    let everywhere = world.caller(&issued.unwrap().into_inner().token);
+    everywhere
+        .sites()
+        .create_site(make(&everywhere, "good"))
+        .await
+        .unwrap();
+    assert_eq!(sites(), 2);
+}

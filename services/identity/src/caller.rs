@@ -1,6 +1,6 @@
 //! Who is calling, once the token was looked up.
 
-use crate::{authz::Scope, credentials::Credential};
+use crate::{authz::Scope, credentials::Credential, error::Error};
 
 /// An authenticated caller.
 #[derive(Clone, Debug)]
@@ -25,6 +25,17 @@ impl Caller {
         match self {
             Self::Bootstrap => None,
             Self::Credential(credential) => Some(credential),
+        }
+    }
+
+    /// Refuses a caller with a credential of one site: it has no say over what belongs to all sites, nor
+    /// over which sites there are.
+    pub(crate) fn require_all_sites(&self) -> Result<(), Error> {
+        match self.credential() {
+            Some(credential) if credential.site.is_some() => Err(Error::ScopeMissing {
+                needed: "administer, for all sites".to_owned(),
+            }),
+            _ => Ok(()),
         }
     }
 

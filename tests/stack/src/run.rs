@@ -195,7 +195,6 @@ fn listen_for_signals(runtime: &Runtime, stop: &StopFlag) -> Result<()> {
     Ok(())
 }
 
-/// Waits until told to stop; an error where a part ends by itself.
 /// How often parts may be started again within [`LATELY`] before something is really wrong.
 const REVIVALS: usize = 5;
 /// What counts as lately.

@@ -97,7 +97,7 @@ pub(crate) async fn issue_for_all(
 ) -> Result<(Credential, String), Error> {
     identity
         .anywhere(context, false, input, |tx, caller, new| {
-            for_all(caller)?;
+            caller.require_all_sites()?;
             check(caller, new, Utc::now())?;
             let token = authn::issue(None)?;
             let credential = Credential {
@@ -119,16 +119,6 @@ pub(crate) async fn issue_for_all(
             Ok((credential, text))
         })
         .await
-}
-
-/// A caller with a credential of one site has no say over those of all sites.
-fn for_all(caller: &Caller) -> Result<(), Error> {
-    match caller.credential() {
-        Some(credential) if credential.site.is_some() => Err(Error::ScopeMissing {
-            needed: "administer, for all sites".to_owned(),
-        }),
-        _ => Ok(()),
-    }
 }
 
 /// Nobody gives away what they do not hold, and nothing is issued that has expired already.
@@ -170,7 +160,7 @@ pub(crate) async fn list_for_all(
 ) -> Result<Vec<Credential>, Error> {
     identity
         .anywhere(context, true, Ok(()), |tx, caller, ()| {
-            for_all(caller)?;
+            caller.require_all_sites()?;
             store::list_for_all(tx)
         })
         .await
@@ -209,7 +199,7 @@ pub(crate) async fn revoke_for_all(
 ) -> Result<Credential, Error> {
     identity
         .anywhere(context, false, input, |tx, caller, id| {
-            for_all(caller)?;
+            caller.require_all_sites()?;
             store::revoke_for_all(tx, *id)?.ok_or(Error::NotFound(Kind::Credential))
         })
         .await

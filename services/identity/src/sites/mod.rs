@@ -99,6 +99,7 @@ pub(crate) async fn create(
 ) -> Result<((Site, Member), Receipt), Error> {
     identity
         .found(context, input, |tx, caller, new| {
+            caller.require_all_sites()?;
             let (mut tx, owner) = found(tx, caller, new)?;
             let mut effect = Effect::of_one_member();
             for role in &owner.roles {
