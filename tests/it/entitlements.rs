@@ -470,3 +470,31 @@ async fn users_are_found_by_them() {
         json!([{ "display": "Analyst" }])
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_site_has_can_not_be_given_here() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let bolt = world.site("bolt").await;
+    let role = bolt.scim.id_of("/Roles", "Admin").await;
+    let entity = bolt.scim.id_of("/BusinessEntities", "EU GmbH").await;
+    let ann = acme.scim.make_user(ANN).await;
+    let path = format!("/Users/{ann}");
+    let before = world.database.snapshot();
+    for (attribute, id) in [("roles", &role), ("entitlements", &entity)] {
+        let give = json!([{ "op": "add", "path": attribute, "value": [{ "value": id }] }]);
+        let detail = acme
+            .scim
+            .patch(&path, give)
+            .await
+            .error(400, "invalidValue");
+        assert!(detail.contains(id.as_str()), "{detail}");
+        let mut body = user("bob@acme.example");
+        body[attribute] = json!([{ "value": id }]);
+        acme.scim
+            .post("/Users", &body)
+            .await
+            .error(400, "invalidValue");
+    }
+    assert_eq!(world.database.snapshot(), before);
+}
