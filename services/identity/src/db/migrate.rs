@@ -1,6 +1,8 @@
 //! The migrations, embedded into the binary.
 
-use diesel::{Connection, PgConnection, connection::SimpleConnection};
+use std::time::Duration;
+
+use diesel::{Connection, PgConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::pool::{Manager, explain};
@@ -21,9 +23,7 @@ pub fn migrate(url: &str) -> Result<Vec<String>, String> {
         .establish()
         .map_err(|error| format!("can't connect to the database: {}", explain(&error)))?;
     check_version(&mut connection)?;
-    connection
-        .batch_execute(&format!("SELECT pg_advisory_lock({LOCK})"))
-        .map_err(|error| format!("can't take the migration lock: {error}"))?;
+    lock(&mut connection).map_err(|error| format!("can't take the migration lock: {error}"))?;
     let done = connection
         .run_pending_migrations(MIGRATIONS)
         .map(|versions| versions.iter().map(ToString::to_string).collect())
@@ -31,6 +31,17 @@ pub fn migrate(url: &str) -> Result<Vec<String>, String> {
     // The lock goes with the connection in any case.
     drop(connection);
     done
+}
+
+/// Takes the migration lock. Asks again and again instead of waiting inside a statement: an index made
+/// concurrently waits for every running statement, and so would wait for this one for ever.
+fn lock(connection: &mut PgConnection) -> diesel::QueryResult<()> {
+    use diesel::{RunQueryDsl as _, select};
+    diesel::define_sql_function! { fn pg_try_advisory_lock(key: diesel::sql_types::BigInt) -> diesel::sql_types::Bool }
+    while !select(pg_try_advisory_lock(LOCK)).get_result::<bool>(connection)? {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
 }
 
 /// Whether the schema is as new as this binary.

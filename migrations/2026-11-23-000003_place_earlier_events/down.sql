@@ -1,0 +1,1 @@
+UPDATE events SET position = NULL WHERE position <= 0;

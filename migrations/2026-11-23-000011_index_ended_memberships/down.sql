@@ -1,0 +1,1 @@
+DROP INDEX CONCURRENTLY group_members_ended;

@@ -1,0 +1,1 @@
+DROP INDEX CONCURRENTLY site_clocks_next_end_at;
