@@ -33,6 +33,7 @@ mod privacy;
 mod projection;
 mod random_input;
 mod roles;
+mod scopes;
 mod search;
 mod slow_clients;
 mod sorting;
