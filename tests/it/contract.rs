@@ -284,6 +284,13 @@ async fn every_way_to_fail_says_why_to_a_machine() {
         taken,
         "GRANT_EXISTS",
     );
+    let hour = std::time::Duration::from_secs(3600);
+    let ann = by_user_name("ann@acme.example");
+    seen.refusal(
+        rpc.grant_for(ann, role("Owner"), hour).await,
+        Code::InvalidArgument,
+        "OWNER_GRANT_WITH_END",
+    );
 
     let precondition = Code::FailedPrecondition;
     let roles = rpc.list_roles().await;

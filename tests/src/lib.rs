@@ -4,6 +4,7 @@
 pub mod collector;
 pub mod database;
 pub mod faults;
+pub mod grants;
 pub mod locks;
 pub mod rpc;
 pub mod scim;

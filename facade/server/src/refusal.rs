@@ -266,7 +266,9 @@ fn by_reason(
             "The request or its answer is larger than Roster can pass on.",
         )),
         // Between our own two processes these are our mistakes.
-        R::MethodUnknown | R::MessageMalformed => plain(ScimError::new(500, FAULT)),
+        R::MethodUnknown | R::MessageMalformed | R::OwnerGrantWithEnd => {
+            plain(ScimError::new(500, FAULT))
+        }
         R::Internal => plain(ScimError::new(500, FAULT)),
         // Never sent; a newer identity's reason is no known one and goes by its code.
         R::Unspecified => return by_code(status, retry_after),

@@ -99,6 +99,7 @@ impl From<Error> for Status {
                 put("trace_id", trace_id);
             }
             Error::PageTokenInvalid
+            | Error::OwnerGrantWithEnd
             | Error::SiteDivided
             | Error::SiteUndivided
             | Error::OwnerUserName
@@ -151,6 +152,7 @@ fn code_and_reason(error: &Error) -> (Code, ErrorReason) {
         Error::TargetOfAnotherSite { .. } => (Code::InvalidArgument, R::TargetOfAnotherSite),
         Error::TargetMissing { .. } => (Code::InvalidArgument, R::TargetMissing),
         Error::OwnerNotGrantable { .. } => (Code::InvalidArgument, R::OwnerNotGrantable),
+        Error::OwnerGrantWithEnd => (Code::InvalidArgument, R::OwnerGrantWithEnd),
         Error::PageTokenInvalid => (Code::InvalidArgument, R::PageTokenInvalid),
         Error::MemberIsGroup { .. } => (Code::InvalidArgument, R::MemberIsGroup),
         Error::NotFound(kind) => (

@@ -87,6 +87,8 @@ pub(crate) enum Source {
         id: GrantId,
         actor: String,
         reason: String,
+        /// When it ends by itself.
+        ends_at: Option<DateTime<Utc>>,
     },
     Entitlement,
 }

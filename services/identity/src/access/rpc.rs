@@ -70,13 +70,17 @@ impl From<Grant> for pb::Grant {
                     display_name,
                 }),
                 Source::Entitlement => pb::grant::Source::Entitlement(pb::EntitlementSource {}),
-                Source::Direct { id, actor, reason } => {
-                    pb::grant::Source::Direct(pb::DirectSource {
-                        grant_id: id.to_string(),
-                        actor,
-                        reason,
-                    })
-                }
+                Source::Direct {
+                    id,
+                    actor,
+                    reason,
+                    ends_at,
+                } => pb::grant::Source::Direct(pb::DirectSource {
+                    grant_id: id.to_string(),
+                    actor,
+                    reason,
+                    end_time: ends_at.map(wire::timestamp),
+                }),
             }),
             since: Some(wire::timestamp(grant.since)),
             since_revision: grant.since_event,

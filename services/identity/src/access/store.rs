@@ -35,6 +35,8 @@ struct GrantRow {
     reason: String,
     #[diesel(sql_type = BigInt)]
     since_event: i64,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    ends_at: Option<DateTime<Utc>>,
     #[diesel(sql_type = Timestamptz)]
     since: DateTime<Utc>,
 }
@@ -46,13 +48,13 @@ pub(super) fn grants_of(tx: &mut SiteTx<'_, '_>, member: MemberId) -> Result<Vec
         "list grants of member",
         "WITH held AS ( \
            SELECT t.role_id, t.business_entity_id, g.group_id, NULL::uuid AS grant_id, false AS entitled, \
-                  g.display_name AS source, '' AS reason, greatest(gm.from_event, t.from_event) AS since_event \
+                  g.display_name AS source, '' AS reason, greatest(gm.from_event, t.from_event) AS since_event, NULL::timestamptz AS ends_at \
            FROM group_members gm \
            JOIN groups g USING (site_id, group_id) \
            JOIN group_targets t USING (site_id, group_id) \
            WHERE gm.site_id = ? AND gm.member_id = ? AND gm.to_event IS NULL AND t.to_event IS NULL \
            UNION ALL \
-           SELECT d.role_id, d.business_entity_id, NULL, d.grant_id, d.source = 'entitlement', d.actor, d.reason, d.from_event \
+           SELECT d.role_id, d.business_entity_id, NULL, d.grant_id, d.source = 'entitlement', d.actor, d.reason, d.from_event, d.ends_at \
            FROM grants d WHERE d.site_id = ? AND d.member_id = ? AND d.to_event IS NULL) \
          SELECT h.*, coalesce(r.name, b.name) AS name, e.occurred_at AS since \
          FROM held h \
@@ -86,6 +88,7 @@ pub(super) fn grants_of(tx: &mut SiteTx<'_, '_>, member: MemberId) -> Result<Vec
                     id: GrantId::from(id),
                     actor: row.source,
                     reason: row.reason,
+                    ends_at: row.ends_at,
                 },
                 (None, None) => return Err(Error::bug("a grant has no source")),
             };

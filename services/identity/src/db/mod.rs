@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use diesel::connection::SimpleConnection;
+use diesel::{QueryableByName, RunQueryDsl, connection::SimpleConnection, pg::Pg};
 use rand::RngExt;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -159,6 +159,25 @@ impl Db {
                 Attempt::NotBegun(error) => return Err(error),
             }
         }
+    }
+
+    /// Runs one statement that only looks, outside any transaction and any trace: for what looks again and
+    /// again.
+    pub(crate) async fn peek<R>(&self, statement: Sql) -> Result<Vec<R>, Error>
+    where
+        R: QueryableByName<Pg> + Send + 'static,
+    {
+        let permit = self.permit(Instant::now() + WAIT).await?;
+        let pool = self.pool.clone();
+        let look = spawn_blocking(move || {
+            let _permit = permit;
+            let mut connection = pool.get_timeout(WAIT)?;
+            let rows = statement.load(&mut connection.pg);
+            connection.broken = rows.is_err();
+            rows.map_err(error::classify)
+        });
+        look.await
+            .unwrap_or_else(|panicked| Err(Error::Internal(Box::new(panicked))))
     }
 
     /// Whether the database answers and has the schema of this binary.
