@@ -8,7 +8,7 @@ mod sql;
 use chrono::{DateTime, Utc};
 
 pub(crate) use self::{
-    page::{Page, PageToken, digest},
+    page::{Page, PageToken, digest, digest_of},
     read::{read, read_order},
     sql::{push_condition, push_order, sort_key},
 };
