@@ -285,9 +285,9 @@ async fn every_way_to_fail_says_why_to_a_machine() {
         "GRANT_EXISTS",
     );
     let hour = std::time::Duration::from_secs(3600);
-    let ann = by_user_name("ann@acme.example");
     seen.refusal(
-        rpc.grant_for(ann, role("Owner"), hour).await,
+        rpc.grant_for(by_user_name("ann@acme.example"), role("Owner"), hour)
+            .await,
         Code::InvalidArgument,
         "OWNER_GRANT_WITH_END",
     );

@@ -1,7 +1,9 @@
 //! The integration tests, a file a subject.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on stops")]
 
+mod access;
 mod announced;
+mod as_of;
 mod bad_input;
 mod bulk;
 mod catalogue;

@@ -3,6 +3,7 @@
 
 pub mod collector;
 pub mod database;
+pub mod example;
 pub mod faults;
 pub mod grants;
 pub mod locks;

@@ -183,7 +183,13 @@ methods! {
         ListGrants: [Read];
     }
     AccessService {
+        CheckAccess: [Check];
+        BatchCheckAccess: [Check];
+        ExplainAccess: [Check];
         ListMemberAccess: [Check];
+        ListMembersWithRole: [Check];
+        ListMembersInBusinessEntity: [Check];
+        ListMembersWithPermission: [Check];
     }
     EventService {
         ListEvents: [Read Watch];

@@ -111,7 +111,7 @@ pub(crate) fn digest(list: &str, filter: Option<&pb::Filter>, order: Option<&pb:
     digest_of(&[list.as_bytes(), &filter, &order])
 }
 
-/// A digest of the parts of a query.
+/// A digest of these parts, which it keeps apart.
 pub(crate) fn digest_of(parts: &[&[u8]]) -> String {
     let mut hash = Sha256::new();
     for part in parts {

@@ -25,7 +25,7 @@ use crate::{
 /// How many endings one go writes.
 const BATCH: i64 = 500;
 /// How often the task looks. An ending is written within a second.
-const EVERY: Duration = Duration::from_millis(400);
+const EVERY: Duration = Duration::from_millis(250);
 /// How many sites it looks after in one go.
 const SITES: i64 = 100;
 /// How long writing the endings of one batch may take.
