@@ -3,8 +3,8 @@
 //! What identity providers do beside the RFC and is understood here: `op` in any case (Entra), `"True"` and
 //! `"False"` for booleans (Entra), path-less keys that are dotted, URN-qualified or value paths (Entra's
 //! `aadOptscim062020`), path-less `id`, `schemas`, `meta` and `groups` (Okta), `remove` with the values to
-//! remove beside the path (Entra), and `emails[type eq "work"].value` where there is no such element yet
-//! (Entra).
+//! remove beside the path (Entra), `emails[type eq "work"].value` where there is no such element yet (Entra),
+//! and `roles[primary eq "True"].value` for the one role of a user, with `display` and `type` beside it (Entra).
 
 mod list;
 
@@ -219,6 +219,9 @@ fn one(
             attribute,
             ..
         }) => {
+            if list::only_labels_the_one(attribute, path) {
+                return Ok(());
+            }
             let sub = match &path.sub {
                 None => None,
                 Some(name) => match attribute.sub_attribute(name) {

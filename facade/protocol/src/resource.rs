@@ -218,11 +218,27 @@ fn accept_parts(attribute: &Attribute, value: Value, at: &str) -> Result<Option<
 
 /// Whether the values of a list name things that the service has, by an id that the client chooses: `roles` and
 /// `entitlements`. (The `members` of a group are written once, and so another matter.)
-fn names_something(attribute: &Attribute) -> bool {
+pub(crate) fn names_something(attribute: &Attribute) -> bool {
     attribute.multi_valued
         && attribute
             .sub_attribute("value")
             .is_some_and(|part| part.required && part.mutability == Mutability::ReadWrite)
+}
+
+/// The id in a value that names something: Entra's `AppRoleAssignmentsComplex` puts a whole JSON document into
+/// the text, `{"id":"<of Entra>","value":"<of the service>","displayName":".."}`.
+pub(crate) fn named(value: Value) -> Value {
+    let document = value
+        .as_str()
+        .filter(|text| text.trim_start().starts_with('{'))
+        .and_then(|text| crate::json::read(text.as_bytes()).ok());
+    match document {
+        Some(Value::Object(mut parts)) => match parts.remove("value") {
+            Some(id @ Value::String(_)) => id,
+            _ => value,
+        },
+        _ => value,
+    }
 }
 
 fn has_empty_value(value: &Value) -> bool {
@@ -264,6 +280,11 @@ pub(crate) fn read_parts(
         if part.mutability == Mutability::ReadOnly {
             continue;
         }
+        let value = if part.name == "value" && names_something(attribute) {
+            named(value)
+        } else {
+            value
+        };
         if let Some(value) = accept(part, value, &format!("{at}.{}", part.name))? {
             parts.insert(part.name.to_owned(), value);
         }

@@ -163,6 +163,13 @@ pub const CORE_USER: Schema = Schema {
                     .case_exact()
                     .required(),
                 Attribute::text("display", "The role's name.").read_only(),
+                // Read-only, so that it needs no keeping: Entra, which gives one role through it, finds that role.
+                Attribute::new(
+                    Type::Boolean,
+                    "primary",
+                    "True where it is the only role that stands here.",
+                )
+                .read_only(),
             ],
             "The roles granted by standing here, and no others: what groups or internal decisions grant is \
              neither shown here nor ended by it. A PUT without this attribute leaves it as it is; an empty list \

@@ -8,9 +8,24 @@ use super::{Op, Place, assign, removable};
 use crate::{
     ScimError,
     filter::{Filter, Literal, Operator},
-    resource::{MAX_VALUES, accept, holds_something, is_primary, read_parts},
+    path::Path,
+    resource::{
+        MAX_VALUES, accept, holds_something, is_primary, named, names_something, read_parts,
+    },
     schema::Attribute,
 };
+
+/// Whether a path only says how the one thing that a user is given is labelled, which the service knows by itself:
+/// Entra writes `roles[primary eq "True"].display` and `.type` beside `.value`.
+pub(super) fn only_labels_the_one(attribute: &Attribute, path: &Path) -> bool {
+    let labels = ["display", "type", "primary"];
+    let is_the_one = |filter| is_the_one(attribute, filter);
+    path.filter.as_ref().is_some_and(is_the_one)
+        && path
+            .sub
+            .as_ref()
+            .is_some_and(|sub| labels.iter().any(|label| sub.eq_ignore_ascii_case(label)))
+}
 
 /// Applies one operation to a list in `container`.
 pub(super) fn change(
@@ -53,6 +68,10 @@ pub(super) fn change(
             }
             match sub {
                 None => keep(&mut elements, |index, _| !selected.contains(&index)),
+                // What names something is nothing without its value.
+                Some(sub) if sub.name == "value" && names_something(attribute) => {
+                    keep(&mut elements, |index, _| !selected.contains(&index));
+                }
                 Some(sub) => {
                     removable(sub, place)?;
                     for index in selected {
@@ -223,12 +242,25 @@ fn set_selected(
         }
         return Ok(selected);
     };
+    let unwrapped;
+    let value = if sub.name == "value" && names_something(attribute) {
+        unwrapped = named(value.clone());
+        &unwrapped
+    } else {
+        value
+    };
     if selected.is_empty() {
-        let label = labelled(filter).ok_or_else(|| nothing_selected(place))?;
+        let (label, said) = match labelled(filter) {
+            Some(label) => ("type", Value::from(label)),
+            None if elements.is_empty() && is_the_one(attribute, filter) => {
+                ("primary", Value::Bool(true))
+            }
+            None => return Err(nothing_selected(place)),
+        };
         let mut parts = Map::new();
         assign(&mut parts, sub, op, Some(value), &at)?;
         if !parts.is_empty() {
-            parts.insert("type".to_owned(), Value::from(label));
+            parts.insert(label.to_owned(), said);
             elements.push(Value::Object(parts));
             selected.insert(elements.len() - 1);
         }
@@ -253,6 +285,27 @@ fn labelled(filter: &Filter) -> Option<&str> {
             Some(label)
         }
         _ => None,
+    }
+}
+
+/// Whether a filter on things that the service has selects the one that stands there alone: `primary eq true`, or
+/// Entra's `primary eq "True"`.
+fn is_the_one(attribute: &Attribute, filter: &Filter) -> bool {
+    match filter {
+        Filter::Compare(path, Operator::Eq, literal)
+            if names_something(attribute)
+                && attribute.sub_attribute("primary").is_some()
+                && path.schema.is_none()
+                && path.sub.is_none()
+                && path.name.eq_ignore_ascii_case("primary") =>
+        {
+            match literal {
+                Literal::Bool(wanted) => *wanted,
+                Literal::Text(text) => text.eq_ignore_ascii_case("true"),
+                Literal::Null | Literal::Number(_) => false,
+            }
+        }
+        _ => false,
     }
 }
 

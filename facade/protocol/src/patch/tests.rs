@@ -164,6 +164,78 @@ fn entra_makes_an_element_through_its_type() {
 }
 
 #[test]
+fn entra_gives_the_one_role_as_the_primary_one() {
+    const ONE: &str = "roles[primary eq \"True\"]";
+    let value = format!("{ONE}.value");
+    let from = |roles: Value, operations: Value| {
+        let mut user = start();
+        if !roles.is_null() {
+            user.insert("roles".to_owned(), roles);
+        }
+        let operations =
+            parse(json!({"schemas": [PATCH_SCHEMA], "Operations": operations})).unwrap();
+        apply(&USER, &user, &operations).map(|after| after.get("roles").cloned())
+    };
+    let op = |op: &str, path: &str, value: Value| json!([{"op": op, "path": path, "value": value}]);
+    let one = |id: &str| json!([{"value": id, "primary": true}]);
+    // The first one is made, the second takes its place, and none is left when it is removed.
+    for verb in ["Add", "Replace"] {
+        for before in [Value::Null, one("r1")] {
+            let after = from(before, op(verb, &value, json!("r2"))).unwrap();
+            assert_eq!(after, Some(one("r2")));
+        }
+    }
+    let after = from(one("r1"), json!([{"op": "Remove", "path": value}])).unwrap();
+    assert_eq!(after, None);
+    // How it is labelled is known here; in any order, and where there is none yet.
+    let labelled = json!([
+        {"op": "Add", "path": format!("{ONE}.display"), "value": "Analyst"},
+        {"op": "Add", "path": format!("{ONE}.type"), "value": "WindowsAzureActiveDirectoryRole"},
+        {"op": "Add", "path": value, "value": "r2"},
+        {"op": "Add", "path": format!("{ONE}.primary"), "value": "True"},
+    ]);
+    assert_eq!(from(Value::Null, labelled).unwrap(), Some(one("r2")));
+    // Of several none is primary: which one was meant nobody can tell.
+    let two = json!([{"value": "r1"}, {"value": "r2"}]);
+    let refusal = from(two, op("Replace", &value, json!("r3"))).unwrap_err();
+    assert_eq!(refusal.scim_type, Some(ScimType::NoTarget));
+    // Another path to a read-only part stays what it is, and entitlements have no primary.
+    for (path, refused) in [
+        ("roles[value eq \"r1\"].display", ScimType::Mutability),
+        (
+            "entitlements[primary eq \"True\"].display",
+            ScimType::Mutability,
+        ),
+        (
+            "entitlements[primary eq \"True\"].value",
+            ScimType::InvalidFilter,
+        ),
+    ] {
+        let refusal = from(one("r1"), op("Replace", path, json!("x"))).unwrap_err();
+        assert_eq!(refusal.scim_type, Some(refused), "{path}");
+    }
+}
+
+#[test]
+fn entra_puts_a_document_into_the_text_of_a_role() {
+    let document = json!({"id": "06b07648", "value": "r1", "displayName": "Analyst"}).to_string();
+    let given = |path: &str, value: Value| one("Add", path, value).unwrap()["roles"].clone();
+    for value in [
+        json!([{"value": document}]),
+        json!([document]),
+        json!(document),
+    ] {
+        assert_eq!(given("roles", value), json!([{"value": "r1"}]));
+    }
+    let after = given("roles[primary eq \"True\"].value", json!(document));
+    assert_eq!(after[0]["value"], "r1");
+    // A document without a value is the text that it is.
+    for text in ["{\"id\":\"x\"}", "{\"value\":1}", "{", "{}"] {
+        assert_eq!(given("roles", json!(text)), json!([{"value": text}]));
+    }
+}
+
+#[test]
 fn entra_removes_by_value() {
     let after = one(
         "Remove",

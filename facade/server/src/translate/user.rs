@@ -150,6 +150,11 @@ pub(crate) fn writable(member: &Member) -> Map<String, Value> {
     put_labelled(&mut user, "x509Certificates", &profile.certificates);
     if let Some(entitlements) = &member.entitlements {
         put_named(&mut user, "roles", &entitlements.roles, None);
+        if let Some(Value::Array(roles)) = user.get_mut("roles")
+            && let [only] = roles.as_mut_slice()
+        {
+            only["primary"] = Value::Bool(true);
+        }
         let entities = &entitlements.business_entities;
         put_named(
             &mut user,

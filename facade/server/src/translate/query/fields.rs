@@ -106,6 +106,7 @@ pub(super) fn part(list: &str, sub: &Attribute, site: &Site) -> Source {
             Source::Constant(BUSINESS_ENTITY.name)
         }
         "type" => Source::Constant("User"),
+        "primary" => Source::Field("primary".to_owned()),
         _ => Source::Field((*name).to_owned()),
     }
 }
