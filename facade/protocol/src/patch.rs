@@ -167,9 +167,20 @@ pub fn apply(
 
 /// Where in a container an operation works.
 struct Place<'a> {
+    extension: Option<&'static Schema>,
     attribute: &'static Attribute,
     sub: Option<&'static Attribute>,
     path: &'a Path,
+}
+
+impl Place<'_> {
+    /// What messages call the attribute: with its URN where it is one of an extension.
+    fn name(&self) -> String {
+        match self.extension {
+            Some(schema) => format!("{}:{}", schema.id, self.attribute.name),
+            None => self.attribute.name.to_owned(),
+        }
+    }
 }
 
 /// Applies one operation to what `path` names. Where the client did not write the path itself
@@ -234,6 +245,7 @@ fn one(
                 return read_only();
             }
             let place = Place {
+                extension,
                 attribute,
                 sub,
                 path,
@@ -296,6 +308,7 @@ fn whole_extension(
                 change(
                     container,
                     &Place {
+                        extension: Some(schema),
                         attribute,
                         sub,
                         path: &path,
@@ -328,7 +341,8 @@ fn change(
     if place.path.filter.is_some() {
         return Err(ScimError::invalid_path(format!(
             "{} has one value; {} has a filter.",
-            attribute.name, place.path
+            place.name(),
+            place.path
         )));
     }
     match place.sub {
@@ -337,9 +351,9 @@ fn change(
             container.remove(attribute.name);
         }
         None if attribute.kind == Type::Complex => {
-            merge_parts(container, attribute, op, value.unwrap_or(&Value::Null))?;
+            merge_parts(container, place, op, value.unwrap_or(&Value::Null))?;
         }
-        None => assign(container, attribute, op, value, attribute.name)?,
+        None => assign(container, attribute, op, value, &place.name())?,
         Some(sub) => {
             let mut parts = match container.remove(attribute.name) {
                 Some(Value::Object(parts)) => parts,
@@ -354,7 +368,7 @@ fn change(
                     sub,
                     op,
                     value,
-                    &format!("{}.{}", attribute.name, sub.name),
+                    &format!("{}.{}", place.name(), sub.name),
                 )?;
             }
             if !parts.is_empty() {
@@ -407,11 +421,12 @@ fn assign(
 /// Add and replace on an object: the parts that are named change, the others stay.
 fn merge_parts(
     container: &mut Map<String, Value>,
-    attribute: &Attribute,
+    place: &Place<'_>,
     op: Op,
     value: &Value,
 ) -> Result<(), ScimError> {
-    let accepted = accept(attribute, value.clone(), attribute.name)?;
+    let attribute = place.attribute;
+    let accepted = accept(attribute, value.clone(), &place.name())?;
     let mut parts = match container.remove(attribute.name) {
         Some(Value::Object(parts)) => parts,
         _ => Map::new(),

@@ -3,11 +3,12 @@
 
 use std::cmp::Ordering;
 
+use roster_folding::fold;
 use serde_json::Value;
 
 use super::{Filter, Literal, Operator};
 use crate::{
-    ScimError,
+    ScimError, moment,
     path::AttrPath,
     schema::{Attribute, ResourceType, Target, Type},
 };
@@ -232,26 +233,34 @@ pub fn compare(
                 .zip(wanted.as_f64())
                 .and_then(|(actual, wanted)| actual.partial_cmp(&wanted))
         }
-        (Type::String | Type::Reference | Type::DateTime | Type::Binary, Literal::Text(wanted)) => {
+        (Type::DateTime, Literal::Text(wanted)) => {
+            let wanted = moment::parse(wanted).ok_or_else(|| {
+                ScimError::invalid_filter(format!(
+                    "{} compares with a time like \"2026-01-31T23:59:59Z\".",
+                    part.name
+                ))
+            })?;
+            if matches!(operator, Operator::Co | Operator::Sw | Operator::Ew) {
+                return Err(unfit());
+            }
+            let actual = actual.and_then(Value::as_str).and_then(moment::parse);
+            actual.map(|actual| actual.cmp(&wanted))
+        }
+        (Type::String | Type::Reference | Type::Binary, Literal::Text(wanted)) => {
             let equality = matches!(operator, Operator::Eq | Operator::Ne);
-            let ordered = matches!(
-                operator,
-                Operator::Gt | Operator::Ge | Operator::Lt | Operator::Le
-            );
-            match part.kind {
-                Type::Binary if !equality => return Err(unfit()),
-                Type::DateTime if !equality && !ordered => return Err(unfit()),
-                _ => {}
+            if part.kind == Type::Binary && !equality {
+                return Err(unfit());
             }
             let actual = actual.and_then(Value::as_str);
-            let fold = |text: &str| {
+            // As identity folds, so that the same filter means the same in a list and in a PATCH.
+            let form = |text: &str| {
                 if part.case_exact {
                     text.to_owned()
                 } else {
-                    text.to_lowercase()
+                    fold(text)
                 }
             };
-            let (actual, wanted) = (actual.map(fold), fold(wanted));
+            let (actual, wanted) = (actual.map(form), form(wanted));
             let found = |test: fn(&str, &str) -> bool| {
                 Ok(actual
                     .as_deref()
@@ -323,7 +332,7 @@ mod tests {
     fn a_whole_resource_is_held_against_a_filter() {
         let role = json!({
             "schemas": [ROLE.schema.id], "id": "r1", "displayName": "Sales Agent",
-            "meta": {"resourceType": "Role"},
+            "meta": {"resourceType": "Role", "created": "2026-01-31T12:00:00Z"},
         });
         let matches = |text: &str| Filter::parse(text).unwrap().matches_resource(&role, &ROLE);
         for filter in [
@@ -334,6 +343,9 @@ mod tests {
             r#"schemas ne "urn:other" and meta.resourceType eq "Role""#,
             r#"description ne "x" and description eq null and meta pr"#,
             r#"meta[resourceType eq "Role"] or id eq "r2""#,
+            // Times by the clock, whatever the zone and the fraction.
+            r#"meta.created eq "2026-01-31T13:00:00.0+01:00""#,
+            r#"meta.created gt "2026-01-31T12:59:59+01:00""#,
         ] {
             assert_eq!(matches(filter), Ok(true), "{filter}");
         }
@@ -345,6 +357,8 @@ mod tests {
             r#"meta eq "x""#,
             "id[value pr]",
             "id gt 1",
+            r#"meta.created gt "yesterday""#,
+            r#"meta.created sw "2026""#,
             r#"meta[nope eq 1]"#,
         ] {
             let error = matches(filter).unwrap_err();

@@ -10,7 +10,8 @@ use crate::{
     filter::{Filter, Literal, Operator},
     path::Path,
     resource::{
-        MAX_VALUES, accept, holds_something, is_primary, named, names_something, read_parts,
+        Distinct, MAX_VALUES, accept, holds_something, is_primary, named, names_something,
+        read_parts,
     },
     schema::Attribute,
 };
@@ -44,7 +45,7 @@ pub(super) fn change(
         (None, Some(sub), _) => {
             return Err(ScimError::invalid_path(format!(
                 "{name} may have several values: say which, as in {name}[type eq \"work\"].{sub}.",
-                name = attribute.name,
+                name = place.name(),
                 sub = sub.name,
             )));
         }
@@ -53,13 +54,13 @@ pub(super) fn change(
             BTreeSet::new()
         }
         (None, None, _) => {
-            let sent = listed(attribute, value)?;
+            let sent = listed(place, value)?;
             if op == Op::Replace {
                 elements.clear();
             }
-            sent.into_iter()
-                .map(|element| add(&mut elements, attribute, element))
-                .collect()
+            let (all, indices) = Distinct::of(attribute, elements).with(sent);
+            elements = all;
+            indices.into_iter().collect()
         }
         (Some(filter), sub, Op::Remove) => {
             let selected = select(&elements, attribute, filter)?;
@@ -92,7 +93,7 @@ pub(super) fn change(
             value.unwrap_or(&Value::Null),
         )?,
     };
-    prefer(&mut elements, &touched, attribute)?;
+    prefer(&mut elements, &touched, place)?;
     elements.retain(|element| {
         element
             .as_object()
@@ -101,7 +102,7 @@ pub(super) fn change(
     if elements.len() > MAX_VALUES {
         return Err(ScimError::invalid_value(format!(
             "{} would have more than {MAX_VALUES} values.",
-            attribute.name
+            place.name()
         )));
     }
     if !elements.is_empty() {
@@ -111,53 +112,16 @@ pub(super) fn change(
 }
 
 /// The values that an operation carries; a single one may stand without a list around it.
-fn listed(attribute: &Attribute, value: Option<&Value>) -> Result<Vec<Value>, ScimError> {
+fn listed(place: &Place<'_>, value: Option<&Value>) -> Result<Vec<Value>, ScimError> {
     let list = match value {
         Some(list @ Value::Array(_)) => list.clone(),
         None | Some(Value::Null) => return Ok(Vec::new()),
         Some(one) => Value::Array(vec![one.clone()]),
     };
-    match accept(attribute, list, attribute.name)? {
+    match accept(place.attribute, list, &place.name())? {
         Some(Value::Array(elements)) => Ok(elements),
         _ => Ok(Vec::new()),
     }
-}
-
-/// Appends an element, or updates the one that it repeats; gives its index.
-fn add(elements: &mut Vec<Value>, attribute: &Attribute, element: Value) -> usize {
-    let repeated = elements
-        .iter()
-        .position(|existing| repeats(attribute, existing, &element));
-    if let (Some(index), Value::Object(parts)) = (repeated, &element) {
-        if let Some(existing) = elements[index].as_object_mut() {
-            existing.extend(parts.clone());
-        }
-        return index;
-    }
-    elements.push(element);
-    elements.len() - 1
-}
-
-/// Whether two elements are the same value under the same label (RFC 7643 section 2.4).
-fn repeats(attribute: &Attribute, one: &Value, other: &Value) -> bool {
-    let same = |name: &str| match (
-        attribute.sub_attribute(name),
-        one.get(name),
-        other.get(name),
-    ) {
-        (Some(part), Some(Value::String(one)), Some(Value::String(other))) if !part.case_exact => {
-            one.to_lowercase() == other.to_lowercase()
-        }
-        (_, one, other) => one == other,
-    };
-    if attribute.sub_attribute("value").is_some() {
-        return same("value") && same("type");
-    }
-    attribute
-        .sub_attributes
-        .iter()
-        .filter(|part| part.name != "primary")
-        .all(|part| same(part.name))
 }
 
 /// Takes out the whole list, or only the values that came with the operation (Entra).
@@ -171,7 +135,7 @@ fn remove(
         elements.clear();
         return Ok(());
     }
-    let unwanted = listed(place.attribute, value)?;
+    let unwanted = listed(place, value)?;
     keep(elements, |_, element| {
         !unwanted.iter().any(
             |unwanted| match (unwanted.as_object(), element.as_object()) {
@@ -313,7 +277,7 @@ fn is_the_one(attribute: &Attribute, filter: &Filter) -> bool {
 fn prefer(
     elements: &mut [Value],
     touched: &BTreeSet<usize>,
-    attribute: &Attribute,
+    place: &Place<'_>,
 ) -> Result<(), ScimError> {
     let preferred = touched
         .iter()
@@ -322,7 +286,7 @@ fn prefer(
     if preferred > 1 {
         return Err(ScimError::invalid_value(format!(
             "{} would have more than one primary value.",
-            attribute.name
+            place.name()
         )));
     }
     if preferred == 1 {

@@ -46,6 +46,56 @@ fn refused(outcome: Result<Value, ScimError>) -> ScimType {
 }
 
 #[test]
+fn a_refusal_within_an_extension_names_its_urn() {
+    let urn = ENTERPRISE_USER.id;
+    for (path, value, detail) in [
+        (
+            format!("{urn}:department"),
+            json!(7),
+            format!("{urn}:department must be a text."),
+        ),
+        (
+            format!("{urn}:manager.$ref"),
+            json!("no uri"),
+            format!("{urn}:manager.$ref must be a URI."),
+        ),
+        (
+            urn.to_owned(),
+            json!({"manager": {"value": 1}}),
+            format!("{urn}:manager.value must be a text."),
+        ),
+        (
+            urn.to_owned(),
+            json!({"division": []}),
+            format!("{urn}:division must be a text."),
+        ),
+    ] {
+        assert_eq!(one("replace", &path, value).unwrap_err().detail, detail);
+    }
+    assert_eq!(
+        one("replace", "title", json!(7)).unwrap_err().detail,
+        "title must be a text."
+    );
+}
+
+#[test]
+fn a_value_filter_folds_as_a_list_does() {
+    let operations = json!([
+        {"op": "add", "path": "emails", "value": {"value": "STRASSE@x", "type": "other"}},
+        {"op": "remove", "path": "emails[value eq \"straße@X\"]"},
+    ]);
+    let emails = patched(operations).unwrap()["emails"].clone();
+    assert_eq!(emails.as_array().unwrap().len(), 2, "{emails}");
+    // The same address, composed and in full width, is there once.
+    let operations = json!([
+        {"op": "add", "path": "emails", "value": [{"value": "e\u{301}@x", "type": "other"}]},
+        {"op": "add", "path": "emails", "value": [{"value": "É＠X", "type": "ＯＴＨＥＲ"}]},
+    ]);
+    let emails = patched(operations).unwrap()["emails"].clone();
+    assert_eq!(emails.as_array().unwrap().len(), 3, "{emails}");
+}
+
+#[test]
 fn the_message_must_be_one() {
     let read = |body: Value| parse(body).unwrap_err().scim_type.unwrap();
     assert_eq!(read(json!([])), ScimType::InvalidSyntax);
