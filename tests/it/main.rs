@@ -31,6 +31,7 @@ mod okta_users;
 mod owners;
 mod privacy;
 mod projection;
+mod providers;
 mod random_input;
 mod roles;
 mod search;
