@@ -22,6 +22,10 @@ pub const CORE_GROUP: Schema = Schema {
                 Attribute::text("type", "What the member is.")
                     .usually(&["User"])
                     .immutable(),
+                // In the RFC's examples and in what Okta sends, though in none of its definitions. It is not shown:
+                // a group would change with every change of a member's name.
+                Attribute::text("display", "Accepted and not kept: the user has the name.")
+                    .write_only(),
             ],
             "The members of the group.",
         ),

@@ -10,7 +10,7 @@ use super::{Filter, Literal, Operator};
 use crate::{
     ScimError, moment,
     path::AttrPath,
-    schema::{Attribute, ResourceType, Target, Type},
+    schema::{Attribute, ResourceType, Returned, Target, Type},
 };
 
 impl Filter {
@@ -159,6 +159,8 @@ fn part_of(attribute: &Attribute, path: &AttrPath) -> Result<&'static Attribute,
         (None, None) => attribute.sub_attribute(&path.name),
         _ => None,
     }
+    // What is never shown can't be asked for either.
+    .filter(|part| part.returned != Returned::Never)
     .ok_or_else(|| {
         ScimError::invalid_filter(format!("{} has no sub-attribute {path}.", attribute.name))
     })

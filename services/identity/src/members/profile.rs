@@ -1,7 +1,11 @@
 //! What is known about a person beside the user name: checked once, kept as JSON under the contract's
 //! field names.
 
+use std::collections::HashSet;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
 use identity_proto::v1 as pb;
+use iri_string::types::IriReferenceStr;
 use serde_json::Value;
 
 use crate::{
@@ -155,10 +159,48 @@ fn check_lists(profile: &pb::MemberProfile) -> Result<(), Error> {
             list.len(),
             list.iter().filter(|value| value.primary()).count(),
         )?;
+        // Case counts in a URL and in bytes.
+        let exact = ["profile.photos", "profile.certificates"].contains(&field);
+        let form = |text: &str| if exact { text.to_owned() } else { fold(text) };
+        let labels = list.iter();
+        check_distinct(
+            field,
+            labels.map(|value| [form(&value.value), fold(&value.r#type)]),
+        )?;
     }
     let addresses = &profile.addresses;
     let primaries = addresses.iter().filter(|address| address.primary()).count();
-    check_list("profile.addresses", addresses.len(), primaries)
+    check_list("profile.addresses", addresses.len(), primaries)?;
+    let labels = addresses.iter().map(|address| {
+        [
+            &address.formatted,
+            &address.street_address,
+            &address.locality,
+            &address.region,
+            &address.postal_code,
+            &address.country,
+            &address.r#type,
+        ]
+        .map(|text| fold(text))
+    });
+    check_distinct("profile.addresses", labels)
+}
+
+/// No value stands in a list twice under the same label.
+fn check_distinct<const N: usize>(
+    field: &str,
+    labels: impl Iterator<Item = [String; N]>,
+) -> Result<(), Error> {
+    let mut seen = HashSet::new();
+    for label in labels {
+        if !seen.insert(label) {
+            return Err(Error::invalid(
+                field,
+                "has the same value of the same type twice",
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn check_list(field: &str, length: usize, primaries: usize) -> Result<(), Error> {
@@ -194,7 +236,7 @@ fn check_texts(value: &Value, field: &str) -> Result<(), Error> {
             if text.contains('\0') {
                 return Err(Error::invalid(field, "must not contain a NUL character"));
             }
-            Ok(())
+            check_form(text, field)
         }
         Value::Array(values) => values
             .iter()
@@ -203,6 +245,23 @@ fn check_texts(value: &Value, field: &str) -> Result<(), Error> {
             .iter()
             .try_for_each(|(name, value)| check_texts(value, &format!("{field}.{name}"))),
         Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
+    }
+}
+
+/// What is shown as a URL must be one, and what is shown as bytes must be base64: a client that puts back what it
+/// was shown would be refused otherwise.
+fn check_form(text: &str, field: &str) -> Result<(), Error> {
+    let (good, what) = match field {
+        "profile.profile_url" | "profile.photos.value" | "profile.enterprise.manager.ref" => {
+            (IriReferenceStr::new(text).is_ok(), "must be a URI")
+        }
+        "profile.certificates.value" => (STANDARD.decode(text).is_ok(), "must be base64"),
+        _ => return Ok(()),
+    };
+    if good {
+        Ok(())
+    } else {
+        Err(Error::invalid(field, what))
     }
 }
 
@@ -322,6 +381,35 @@ mod tests {
             ..Default::default()
         };
         assert!(Profile::read(nul).is_err());
+        let twice = pb::MemberProfile {
+            emails: vec![value("A@b", true), value("a@B", false)],
+            ..Default::default()
+        };
+        assert_eq!(
+            Profile::read(twice).unwrap_err().to_string(),
+            "profile.emails has the same value of the same type twice"
+        );
+    }
+
+    #[test]
+    fn what_has_a_form_must_have_it() {
+        let read = |url: &str, photo: &str, certificate: &str| {
+            Profile::read(pb::MemberProfile {
+                profile_url: url.to_owned(),
+                photos: vec![value(photo, false), value(&photo.to_uppercase(), false)],
+                certificates: vec![value(certificate, false)],
+                ..Default::default()
+            })
+        };
+        assert!(read("../é?x#y", "https://x/a", "AAAA").is_ok());
+        for (url, photo, certificate, refused) in [
+            ("no uri", "p", "AAAA", "profile.profile_url must be a URI"),
+            ("", "http://[", "AAAA", "profile.photos.value must be a URI"),
+            ("", "p", "A!", "profile.certificates.value must be base64"),
+        ] {
+            let error = read(url, photo, certificate).unwrap_err();
+            assert_eq!(error.to_string(), refused);
+        }
     }
 
     #[test]

@@ -161,11 +161,16 @@ fn some_values() -> impl Strategy<Value = Vec<LabelledValue>> {
     })
 }
 
-fn some_certificates() -> impl Strategy<Value = Vec<LabelledValue>> {
-    some_values().prop_map(|mut values| {
-        values
-            .iter_mut()
-            .for_each(|value| value.value = "AAAA".to_owned());
+fn some_uri() -> impl Strategy<Value = String> {
+    prop_oneof![1 => Just(String::new()), 2 => "https://[a-z]{1,8}/[a-zé0-9]{0,8}"]
+}
+
+/// Values of a form of their own, each another.
+fn some_values_like(form: fn(usize) -> String) -> impl Strategy<Value = Vec<LabelledValue>> {
+    some_values().prop_map(move |mut values| {
+        for (index, value) in values.iter_mut().enumerate() {
+            value.value = form(index);
+        }
         values
     })
 }
@@ -185,7 +190,7 @@ prop_compose! {
     fn some_enterprise()(
         employee_number in ".+", cost_center in some_text(), organization in some_text(),
         division in some_text(), department in some_text(),
-        manager in proptest::option::of((".+", some_text(), some_text())),
+        manager in proptest::option::of((".+", some_uri(), some_text())),
     ) -> Enterprise {
         let manager = manager.map(|(value, r#ref, display_name)| Manager { value, r#ref, display_name });
         Enterprise { employee_number, cost_center, organization, division, department, manager }
@@ -203,14 +208,15 @@ prop_compose! {
 prop_compose! {
     fn some_profile()(
         name in proptest::option::of(some_name()),
-        texts in proptest::array::uniform8(some_text()),
+        texts in proptest::array::uniform7(some_text()),
+        profile_url in some_uri(),
         emails in some_values(), phone_numbers in some_values(), instant_messengers in some_values(),
-        photos in some_values(), certificates in some_certificates(),
+        photos in some_values_like(|index| format!("../photos/{index}")),
+        certificates in some_values_like(|index| format!("AAA{index}")),
         address in proptest::option::of(some_address()),
         enterprise in proptest::option::of(some_enterprise()),
     ) -> MemberProfile {
-        let [display_name, nick_name, profile_url, title, user_type, preferred_language, locale,
-            time_zone] = texts;
+        let [display_name, nick_name, title, user_type, preferred_language, locale, time_zone] = texts;
         MemberProfile {
             name, display_name, nick_name, profile_url, title, user_type, preferred_language,
             locale, time_zone, emails, phone_numbers, instant_messengers, photos,
