@@ -332,3 +332,79 @@ async fn a_group_of_its_own_is_refused_or_kept_as_the_site_wants() {
     );
     entra.delete(&path).await.is(204);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_stand_for_booleans_wherever_one_is_meant() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let entra = entra(&acme);
+    let mut body = new_user("ann@acme.example", None);
+    body["active"] = "False".into();
+    body["emails"][0]["primary"] = "True".into();
+    body["phoneNumbers"] = json!([
+        { "primary": "False", "type": "work", "value": "+1 555 0100" },
+        { "primary": null, "type": "mobile", "value": null },
+    ]);
+    let made = entra.post("/Users", &body).await.is(201);
+    whole_user(&made, "ann@acme.example", false);
+    assert_eq!(made.body["emails"][0]["primary"], true);
+    assert_eq!(
+        made.body["phoneNumbers"],
+        json!([{ "value": "+1 555 0100", "type": "work", "primary": false }])
+    );
+    let path = format!("/Users/{}", made.id());
+    let changes = json!([
+        { "op": "Add", "path": "active", "value": "True" },
+        { "op": "Replace", "path": "phoneNumbers[type eq \"work\"].primary", "value": "True" },
+        { "op": "Replace", "path": "emails[primary eq \"True\"].value", "value": "a@acme.example" },
+        { "op": "Replace", "path": "emails[type eq \"work\"].primary", "value": "False" },
+    ]);
+    let changed = entra.patch(&path, changes).await.is(200);
+    whole_user(&changed, "ann@acme.example", true);
+    assert_eq!(changed.body["phoneNumbers"][0]["primary"], true);
+    assert_eq!(
+        changed.body["emails"],
+        json!([{ "value": "a@acme.example", "type": "work", "primary": false }])
+    );
+    // A text that only looks like one stays a text.
+    let text = json!([{ "op": "Replace", "path": "title", "value": "False" }]);
+    let changed = entra.patch(&path, text).await.is(200);
+    assert_eq!(changed.body["title"], "False");
+    assert_eq!(
+        entra
+            .found("/Users?filter=active eq true and title eq \"False\"")
+            .await,
+        [made.id()]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_in_one_operation_undoes_the_others() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let entra = entra(&acme);
+    let made = entra
+        .post("/Users", &new_user("ann@acme.example", None))
+        .await
+        .is(201);
+    let path = format!("/Users/{}", made.id());
+    // An attribute that an administrator mapped and that there is not; one that is missing and should be removed.
+    for (wrong, scim_type) in [
+        (
+            json!({ "op": "Add", "path": "urn:ietf:params:scim:schemas:extension:Custom:2.0:User:tag", "value": "x" }),
+            "invalidPath",
+        ),
+        (
+            json!({ "op": "Remove", "path": "phoneNumbers[type eq \"fax\"].value" }),
+            "noTarget",
+        ),
+        (
+            json!({ "op": "Replace", "path": "userName", "value": "not an address" }),
+            "invalidValue",
+        ),
+    ] {
+        let operations = json!([{ "op": "Replace", "path": "title", "value": "Head" }, wrong]);
+        entra.patch(&path, operations).await.error(400, scim_type);
+        assert_eq!(entra.get(&path).await.is(200).body, made.body, "{wrong}");
+    }
+}
