@@ -208,6 +208,10 @@ fn set_selected(
     };
     let unwrapped;
     let value = if sub.name == "value" && names_something(attribute) {
+        if op == Op::Replace && (value.is_null() || value.as_str() == Some("")) {
+            keep(elements, |index, _| !selected.contains(&index));
+            return Ok(BTreeSet::new());
+        }
         unwrapped = named(value.clone());
         &unwrapped
     } else {

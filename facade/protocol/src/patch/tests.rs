@@ -235,8 +235,15 @@ fn entra_gives_the_one_role_as_the_primary_one() {
             assert_eq!(after, Some(one("r2")));
         }
     }
-    let after = from(one("r1"), json!([{"op": "Remove", "path": value}])).unwrap();
-    assert_eq!(after, None);
+    for gone in [
+        json!([{"op": "Remove", "path": value}]),
+        op("Replace", &value, json!("")),
+        op("Replace", &value, Value::Null),
+    ] {
+        assert_eq!(from(one("r1"), gone).unwrap(), None);
+    }
+    let nothing = op("Replace", &value, json!(""));
+    assert_eq!(from(Value::Null, nothing).unwrap(), None);
     // How it is labelled is known here; in any order, and where there is none yet.
     let labelled = json!([
         {"op": "Add", "path": format!("{ONE}.display"), "value": "Analyst"},
