@@ -86,7 +86,7 @@ async fn a_life_cycle() {
         ),
         (json!(removals), 0),
         (
-            json!([{ "op": "replace", "path": "members", "value": elements(&[ann.clone()]) }]),
+            json!([{ "op": "replace", "path": "members", "value": elements(std::slice::from_ref(&ann)) }]),
             1,
         ),
     ] {
