@@ -5,6 +5,7 @@
 mod authentik;
 mod entra;
 mod entra_flag;
+mod entra_groups;
 mod entra_roles;
 mod google;
 mod jumpcloud;
