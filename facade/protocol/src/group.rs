@@ -24,8 +24,9 @@ pub const CORE_GROUP: Schema = Schema {
                     .immutable(),
                 // In the RFC's examples and in what Okta sends, though in none of its definitions. It is not shown:
                 // a group would change with every change of a member's name.
-                Attribute::text("display", "Accepted and not kept: the user has the name.")
-                    .write_only(),
+                Attribute::text("display", "Not kept and not shown: the user has the name.")
+                    .read_only()
+                    .never(),
             ],
             "The members of the group.",
         ),
