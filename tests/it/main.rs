@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on stops")]
 
 mod announced;
+mod assumed;
 mod bad_input;
 mod bulk;
 mod catalogue;

@@ -52,7 +52,7 @@ pub const CORE_USER: Schema = Schema {
         Attribute::new(
             Type::Boolean,
             "active",
-            "An inactive member has no access and keeps its grants.",
+            "An inactive member has no access and keeps its grants. Without a value the member is active.",
         ),
         Attribute::text(
             "password",
@@ -68,7 +68,7 @@ pub const CORE_USER: Schema = Schema {
                 "home",
                 "other"
             ),
-            "E-mail addresses. Where there is none, the user name is the primary work address.",
+            "E-mail addresses. Where there is none, the user name is the primary work address, until it is removed.",
         ),
         Attribute::list(
             "phoneNumbers",

@@ -80,7 +80,11 @@ impl Fields for MemberFields {
                 exact: "m.external_id".to_owned(),
                 folded: "m.external_id".to_owned(),
             },
-            "active" => Field::Flag("m.active".to_owned()),
+            // As it is shown: not at all where it was removed.
+            "active" => Field::Flag(
+                "(CASE WHEN (m.profile #>> '{removed,active}')::boolean THEN NULL ELSE m.active END)"
+                    .to_owned(),
+            ),
             "create_time" => Field::Moment("m.created_at".to_owned()),
             "update_time" => Field::Moment("m.updated_at".to_owned()),
             "groups" => Field::List(groups()),

@@ -102,11 +102,7 @@ fn addresses_are_passed_on_as_they_were_put() {
 
 fn patched(before: &Member, operations: Value) -> UserValues {
     let body = json!({"schemas": [patch::PATCH_SCHEMA], "Operations": operations});
-    let operations = patch::parse(body).unwrap();
-    from_patched(
-        before,
-        &patch::apply(&USER, &writable(before), &operations).unwrap(),
-    )
+    super::patched(before, &patch::parse(body).unwrap()).unwrap()
 }
 
 #[test]
@@ -131,14 +127,54 @@ fn a_patch_of_the_derived_address_stores_it() {
         patched(&member(), change).profile.emails,
         [email("w@example.com")]
     );
-    let add = json!([{"op": "add", "path": "emails", "value": [{"value": "h@x", "type": "home"}]}]);
-    assert_eq!(patched(&member(), add).profile.emails.len(), 2);
+    let both = json!([
+        {"op": "add", "path": "emails", "value": [{"value": "h@x", "type": "home"}]},
+        {"op": "replace", "path": "emails[type eq \"work\"].display", "value": "W"},
+    ]);
+    assert_eq!(patched(&member(), both).profile.emails.len(), 2);
     let title = json!([{"op": "add", "path": "title", "value": "T"}]);
     let values = patched(&member(), title);
     assert_eq!(
         (values.profile.title.as_str(), values.profile.emails.len()),
         ("T", 0)
     );
+}
+
+#[test]
+fn an_added_address_is_not_put_beside_the_derived_one() {
+    for primary in [json!(true), json!(false)] {
+        let home = json!({"value": "h@x", "type": "home", "primary": primary});
+        let add = json!([{"op": "add", "path": "emails", "value": [home]}]);
+        let emails = patched(&member(), add).profile.emails;
+        assert_eq!(emails.len(), 1, "{emails:?}");
+        assert_eq!(emails[0].value, "h@x");
+    }
+    // Who gives the same address gives an address.
+    let derived = json!({"value": "Ann@Example.com", "type": "work", "primary": true});
+    let add = json!([{"op": "add", "path": "emails", "value": [derived, {"value": "h@x"}]}]);
+    assert_eq!(patched(&member(), add).profile.emails.len(), 2);
+}
+
+#[test]
+fn what_is_assumed_can_be_removed_and_said_again() {
+    let mut before = member();
+    let remove = json!([{"op": "remove", "path": "emails"}, {"op": "remove", "path": "active"}]);
+    let values = patched(&before, remove);
+    let removed = values.profile.removed.unwrap();
+    assert!(removed.emails && removed.active && values.active == Some(true));
+
+    before.profile = Some(values.profile);
+    let shown = writable(&before);
+    assert!(!shown.contains_key("emails") && !shown.contains_key("active"));
+    let title = json!([{"op": "add", "path": "title", "value": "T"}]);
+    assert_eq!(patched(&before, title).profile.removed, Some(removed));
+    let said = json!([
+        {"op": "add", "path": "active", "value": false},
+        {"op": "add", "path": "emails", "value": [{"value": "h@x"}]},
+    ]);
+    let values = patched(&before, said);
+    assert_eq!((values.profile.removed, values.active), (None, Some(false)));
+    assert_eq!(values.profile.emails.len(), 1);
 }
 
 fn some_text() -> impl Strategy<Value = String> {
@@ -221,7 +257,7 @@ prop_compose! {
             name, display_name, nick_name, profile_url, title, user_type, preferred_language,
             locale, time_zone, emails, phone_numbers, instant_messengers, photos,
             addresses: address.into_iter().collect(),
-            certificates, enterprise,
+            certificates, enterprise, removed: None,
         }
     }
 }
