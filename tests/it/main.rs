@@ -35,6 +35,7 @@ mod projection;
 mod providers;
 mod random_input;
 mod roles;
+mod scim2_tester;
 mod search;
 mod slow_clients;
 mod sorting;
