@@ -8,6 +8,8 @@
 
 mod list;
 
+use std::cell::Cell;
+
 use serde_json::{Map, Value};
 
 use crate::{
@@ -22,6 +24,11 @@ pub const PATCH_SCHEMA: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
 /// How many operations [`apply`] runs; each may look through a whole list.
 pub const MAX_OPERATIONS: usize = 1000;
+
+/// How many bytes of lists [`apply`] looks through and copies, each as often as there is a condition to hold
+/// against it. Without this bound a body of a megabyte has a filter look at a text of half a megabyte thousands of
+/// times, or puts that text into a thousand entries.
+pub const MAX_LOOKS: usize = 32 << 20;
 
 /// What an operation does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +136,7 @@ pub fn apply(
         ));
     }
     let mut changed = resource.clone();
+    let looks = Looks(Cell::new(MAX_LOOKS));
     for operation in operations {
         match (&operation.path, &operation.value) {
             (Some(path), value) => {
@@ -139,6 +147,7 @@ pub fn apply(
                     operation.op,
                     value.as_ref(),
                     true,
+                    &looks,
                 )?;
             }
             (None, Some(Value::Object(entries))) => {
@@ -154,6 +163,7 @@ pub fn apply(
                         operation.op,
                         Some(value),
                         false,
+                        &looks,
                     )?;
                 }
             }
@@ -165,8 +175,24 @@ pub fn apply(
     Ok(changed)
 }
 
+/// What is left of [`MAX_LOOKS`].
+struct Looks(Cell<usize>);
+
+impl Looks {
+    fn spend(&self, bytes: usize) -> Result<(), ScimError> {
+        let left = self.0.get().checked_sub(bytes).ok_or_else(|| {
+            let detail = "The operations look through too much together: send fewer of them, with simpler \
+                          filters, or shorter texts.";
+            ScimError::new(413, detail)
+        })?;
+        self.0.set(left);
+        Ok(())
+    }
+}
+
 /// Where in a container an operation works.
 struct Place<'a> {
+    looks: &'a Looks,
     extension: Option<&'static Schema>,
     attribute: &'static Attribute,
     sub: Option<&'static Attribute>,
@@ -192,6 +218,7 @@ fn one(
     op: Op,
     value: Option<&Value>,
     explicit: bool,
+    looks: &Looks,
 ) -> Result<(), ScimError> {
     let unknown = || {
         if explicit {
@@ -223,7 +250,7 @@ fn one(
             if path.filter.is_some() || path.sub.is_some() {
                 return unknown();
             }
-            whole_extension(resource, schema, op, value)
+            whole_extension(resource, schema, op, value, looks)
         }
         Some(Target::Attribute {
             extension,
@@ -245,6 +272,7 @@ fn one(
                 return read_only();
             }
             let place = Place {
+                looks,
                 extension,
                 attribute,
                 sub,
@@ -282,6 +310,7 @@ fn whole_extension(
     schema: &'static Schema,
     op: Op,
     value: Option<&Value>,
+    looks: &Looks,
 ) -> Result<(), ScimError> {
     match (op, value) {
         (Op::Remove, _) | (Op::Replace, Some(Value::Null)) => {
@@ -308,6 +337,7 @@ fn whole_extension(
                 change(
                     container,
                     &Place {
+                        looks,
                         extension: Some(schema),
                         attribute,
                         sub,

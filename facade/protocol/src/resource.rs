@@ -3,7 +3,7 @@
 //! Canonical: names as the schema spells them; extensions under their URN; no null, no empty text, no empty
 //! list (RFC 7643 section 2.5 makes these the same as absence); nothing that is read-only or unknown.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use iri_string::types::IriReferenceStr;
 use roster_folding::fold;
@@ -185,6 +185,17 @@ impl<'a> Distinct<'a> {
         }
     }
 
+    /// Whether none of these repeats another.
+    pub(crate) fn are<'v>(
+        attribute: &Attribute,
+        elements: impl IntoIterator<Item = &'v Value>,
+    ) -> bool {
+        let mut seen = HashSet::new();
+        elements
+            .into_iter()
+            .all(|element| seen.insert(label(attribute, element)))
+    }
+
     /// Appends each, or updates the one that it repeats; gives all, and where the new ones stand.
     pub(crate) fn with(mut self, more: Vec<Value>) -> (Vec<Value>, Vec<usize>) {
         let mut indices = Vec::with_capacity(more.len());
@@ -216,6 +227,8 @@ fn label(attribute: &Attribute, element: &Value) -> String {
     let parts = attribute.sub_attributes.iter();
     let parts: Vec<Value> = parts
         .filter(|part| match part.name {
+            // What only the service says, a client repeats without.
+            _ if part.mutability == Mutability::ReadOnly => false,
             "value" | "type" => true,
             "primary" => false,
             _ => !has_value,

@@ -13,7 +13,7 @@ use crate::{
         Distinct, MAX_VALUES, accept, holds_something, is_primary, named, names_something,
         read_parts,
     },
-    schema::Attribute,
+    schema::{Attribute, Mutability},
 };
 
 /// Whether a path only says how the one thing that a user is given is labelled, which the service knows by itself:
@@ -40,6 +40,8 @@ pub(super) fn change(
         Some(Value::Array(elements)) => elements,
         _ => Vec::new(),
     };
+    let held = elements.iter().map(bytes).sum();
+    place.looks.spend(held)?;
     // What the operation set; its preferred value, if any, wins over those that it did not touch.
     let touched = match (&place.path.filter, place.sub, op) {
         (None, Some(sub), _) => {
@@ -50,7 +52,7 @@ pub(super) fn change(
             )));
         }
         (None, None, Op::Remove) => {
-            remove(&mut elements, place, value)?;
+            remove(&mut elements, held, place, value)?;
             BTreeSet::new()
         }
         (None, None, _) => {
@@ -63,6 +65,7 @@ pub(super) fn change(
             indices.into_iter().collect()
         }
         (Some(filter), sub, Op::Remove) => {
+            place.looks.spend(held.saturating_mul(filter.weight()))?;
             let selected = select(&elements, attribute, filter)?;
             if selected.is_empty() {
                 return Err(nothing_selected(place));
@@ -84,21 +87,14 @@ pub(super) fn change(
             }
             BTreeSet::new()
         }
-        (Some(filter), sub, _) => set_selected(
-            &mut elements,
-            place,
-            filter,
-            sub,
-            op,
-            value.unwrap_or(&Value::Null),
-        )?,
+        (Some(filter), sub, _) => {
+            place.looks.spend(held.saturating_mul(filter.weight()))?;
+            let value = value.unwrap_or(&Value::Null);
+            set_selected(&mut elements, place, filter, sub, op, value)?
+        }
     };
     prefer(&mut elements, &touched, place)?;
-    elements.retain(|element| {
-        element
-            .as_object()
-            .is_none_or(|parts| holds_something(attribute, parts))
-    });
+    let elements = merged(elements, &touched, attribute);
     if elements.len() > MAX_VALUES {
         return Err(ScimError::invalid_value(format!(
             "{} would have more than {MAX_VALUES} values.",
@@ -109,6 +105,42 @@ pub(super) fn change(
         container.insert(attribute.name.to_owned(), Value::Array(elements));
     }
     Ok(())
+}
+
+/// How much there is to look through in a value, in bytes; what is small costs, too.
+fn bytes(value: &Value) -> usize {
+    16 + match value {
+        Value::String(text) => text.len(),
+        Value::Array(list) => list.iter().map(bytes).sum(),
+        Value::Object(parts) => parts.values().map(bytes).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    }
+}
+
+/// Makes one of the elements that an operation made the same, as if they had come together; what it touched says
+/// last how they are.
+fn merged(elements: Vec<Value>, touched: &BTreeSet<usize>, attribute: &Attribute) -> Vec<Value> {
+    let holds = |element: &Value| {
+        element
+            .as_object()
+            .is_none_or(|parts| holds_something(attribute, parts))
+    };
+    let mut kept: Vec<(bool, Value)> = elements
+        .into_iter()
+        .enumerate()
+        .filter(|(_, element)| holds(element))
+        .map(|(index, element)| (touched.contains(&index), element))
+        .collect();
+    let repeat = !Distinct::are(attribute, kept.iter().map(|(_, element)| element));
+    if repeat {
+        kept.sort_by_key(|(is_touched, _)| *is_touched);
+    }
+    let kept = kept.into_iter().map(|(_, element)| element).collect();
+    if repeat {
+        Distinct::of(attribute, Vec::new()).with(kept).0
+    } else {
+        kept
+    }
 }
 
 /// The values that an operation carries; a single one may stand without a list around it.
@@ -127,6 +159,7 @@ fn listed(place: &Place<'_>, value: Option<&Value>) -> Result<Vec<Value>, ScimEr
 /// Takes out the whole list, or only the values that came with the operation (Entra).
 fn remove(
     elements: &mut Vec<Value>,
+    held: usize,
     place: &Place<'_>,
     value: Option<&Value>,
 ) -> Result<(), ScimError> {
@@ -136,6 +169,7 @@ fn remove(
         return Ok(());
     }
     let unwanted = listed(place, value)?;
+    place.looks.spend(held.saturating_mul(unwanted.len()))?;
     keep(elements, |_, element| {
         !unwanted.iter().any(
             |unwanted| match (unwanted.as_object(), element.as_object()) {
@@ -188,6 +222,10 @@ fn set_selected(
 ) -> Result<BTreeSet<usize>, ScimError> {
     let attribute = place.attribute;
     let mut selected = select(elements, attribute, filter)?;
+    // Each of them gets a copy.
+    place
+        .looks
+        .spend(selected.len().saturating_mul(bytes(value)))?;
     let at = place.path.to_string();
     let Some(sub) = sub else {
         if selected.is_empty() {
@@ -228,7 +266,13 @@ fn set_selected(
         let mut parts = Map::new();
         assign(&mut parts, sub, op, Some(value), &at)?;
         if !parts.is_empty() {
-            parts.insert(label.to_owned(), said);
+            // What the service says by itself is not kept: the type of an entitlement.
+            let is_kept = attribute
+                .sub_attribute(label)
+                .is_some_and(|part| label != "type" || part.mutability != Mutability::ReadOnly);
+            if is_kept {
+                parts.insert(label.to_owned(), said);
+            }
             elements.push(Value::Object(parts));
             selected.insert(elements.len() - 1);
         }
@@ -242,11 +286,12 @@ fn set_selected(
     Ok(selected)
 }
 
-/// The label in `type eq "work"`.
+/// The label in `type eq "work"`; an empty one is none.
 fn labelled(filter: &Filter) -> Option<&str> {
     match filter {
         Filter::Compare(path, Operator::Eq, Literal::Text(label))
-            if path.schema.is_none()
+            if !label.is_empty()
+                && path.schema.is_none()
                 && path.sub.is_none()
                 && path.name.eq_ignore_ascii_case("type") =>
         {

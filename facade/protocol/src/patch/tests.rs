@@ -182,6 +182,80 @@ fn entra_sends_dotted_and_qualified_keys() {
 }
 
 #[test]
+fn elements_that_become_the_same_are_one() {
+    let mut user = start();
+    user.insert("emails".to_owned(), json!([
+        {"value": "a", "type": "work", "primary": true}, {"value": "b", "type": "work"}, {"value": "c"},
+    ]));
+    let after = |op: &str, path: &str, value: Value| {
+        let operations = json!([{"op": op, "path": path, "value": value}]);
+        let body = json!({"schemas": [PATCH_SCHEMA], "Operations": operations});
+        apply(&USER, &user, &parse(body).unwrap()).unwrap()["emails"].clone()
+    };
+    assert_eq!(
+        after("replace", "emails[value eq \"b\"].value", json!("A")),
+        json!([{"value": "A", "type": "work", "primary": true}, {"value": "c"}])
+    );
+    assert_eq!(
+        after(
+            "add",
+            "emails[value eq \"c\"]",
+            json!({"value": "b", "type": "work", "primary": true})
+        )[1],
+        json!({"value": "b", "type": "work", "primary": true})
+    );
+}
+
+#[test]
+fn an_empty_label_is_none_and_makes_no_element() {
+    let error = one("replace", "emails[type eq \"\"].value", json!("x")).unwrap_err();
+    assert_eq!(error.scim_type, Some(ScimType::NoTarget));
+}
+
+#[test]
+fn an_entitlement_that_is_there_is_not_given_twice() {
+    let mut user = start();
+    let given = json!([{"value": "e1", "display": "EU", "type": "BusinessEntity"}]);
+    user.insert("entitlements".to_owned(), given.clone());
+    for (path, value) in [
+        ("entitlements", json!([{"value": "e1"}])),
+        ("entitlements[type eq \"Another\"].value", json!("e1")),
+    ] {
+        let body = json!({"schemas": [PATCH_SCHEMA], "Operations": [{"op": "add", "path": path, "value": value}]});
+        let after = apply(&USER, &user, &parse(body).unwrap()).unwrap();
+        assert_eq!(after["entitlements"], given);
+    }
+}
+
+#[test]
+fn what_filters_look_through_and_copy_is_bounded() {
+    let refused = |operations: Vec<Value>| {
+        let body = json!({"schemas": [PATCH_SCHEMA], "Operations": operations});
+        let error = apply(&USER, &start(), &parse(body).unwrap()).unwrap_err();
+        assert_eq!(error.status, 413, "{error}");
+    };
+    let op = |op: &str, path: &str, value: Value| json!({"op": op, "path": path, "value": value});
+    let long = json!([{"value": "x".repeat(400_000)}]);
+    let many: Vec<Value> = (0..1000)
+        .map(|index| json!({"value": index.to_string()}))
+        .collect();
+    let filter = vec!["value eq \"a\""; 2000].join(" or ");
+    refused(vec![
+        op("add", "ims", long.clone()),
+        op("add", &format!("ims[{filter}].type"), json!("x")),
+    ]);
+    refused(vec![
+        op("add", "ims", json!(many)),
+        op("add", "ims[value pr].display", json!("x".repeat(400_000))),
+    ]);
+    refused(vec![
+        op("add", "ims", json!(many)),
+        op("remove", "ims", json!(many)),
+    ]);
+    refused((0..1000).map(|_| op("add", "ims", long.clone())).collect());
+}
+
+#[test]
 fn entra_makes_an_element_through_its_type() {
     let after = one("Add", "phoneNumbers[type eq \"mobile\"].value", json!("1")).unwrap();
     assert_eq!(
