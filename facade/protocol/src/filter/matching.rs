@@ -53,34 +53,40 @@ impl Filter {
 }
 
 impl Filter {
-    /// Whether a resource, as it is shown, satisfies the filter. For what is at hand in full only.
+    /// Whether a resource, as it is shown, satisfies the filter. For what is at hand in full only. What only the
+    /// types beside its own have, it has no value of (RFC 7644 section 3.4.2.1).
     pub fn matches_resource(
         &self,
         resource: &Value,
         resource_type: &ResourceType,
+        beside: &[&ResourceType],
     ) -> Result<bool, ScimError> {
         Ok(match self {
             Self::And(parts) => {
                 let mut all = true;
                 for part in parts {
-                    all &= part.matches_resource(resource, resource_type)?;
+                    all &= part.matches_resource(resource, resource_type, beside)?;
                 }
                 all
             }
             Self::Or(parts) => {
                 let mut any = false;
                 for part in parts {
-                    any |= part.matches_resource(resource, resource_type)?;
+                    any |= part.matches_resource(resource, resource_type, beside)?;
                 }
                 any
             }
-            Self::Not(inner) => !inner.matches_resource(resource, resource_type)?,
-            Self::Present(path) => {
-                let (_, values) = values_of(resource, resource_type, path)?;
-                values.into_iter().any(is_present)
-            }
+            Self::Not(inner) => !inner.matches_resource(resource, resource_type, beside)?,
+            Self::Present(path) => values_of(resource, resource_type, beside, path)?
+                .is_some_and(|(_, values)| values.into_iter().any(is_present)),
             Self::Compare(path, operator, literal) => {
-                let (attribute, values) = values_of(resource, resource_type, path)?;
+                let found = values_of(resource, resource_type, beside, path)?;
+                let Some((attribute, values)) = found else {
+                    return Ok(match literal {
+                        Literal::Null => *operator == Operator::Eq,
+                        _ => *operator == Operator::Ne,
+                    });
+                };
                 if attribute.kind == Type::Complex {
                     return Err(ScimError::invalid_filter(format!(
                         "{path} has parts: compare one of them, or ask with pr whether it is there."
@@ -98,7 +104,10 @@ impl Filter {
                 holds != negated
             }
             Self::Element(path, inner) => {
-                let (attribute, values) = values_of(resource, resource_type, path)?;
+                let found = values_of(resource, resource_type, beside, path)?;
+                let Some((attribute, values)) = found else {
+                    return Ok(false);
+                };
                 if attribute.kind != Type::Complex {
                     return Err(ScimError::invalid_filter(format!(
                         "{path} has no parts that brackets could ask for."
@@ -116,18 +125,24 @@ impl Filter {
     }
 }
 
-/// What a path leads to in a resource: its definition, and its values, each of a list by itself.
+/// What a path leads to in a resource: its definition, and its values, each of a list by itself. None where only a
+/// type beside it has such an attribute.
+#[expect(clippy::type_complexity, reason = "a pair of what is asked for and what is found")]
 fn values_of<'a>(
     resource: &'a Value,
     resource_type: &ResourceType,
+    beside: &[&ResourceType],
     path: &AttrPath,
-) -> Result<(&'static Attribute, Vec<&'a Value>), ScimError> {
+) -> Result<Option<(&'static Attribute, Vec<&'a Value>)>, ScimError> {
     let Some(Target::Attribute {
         extension,
         attribute,
         sub,
     }) = resource_type.resolve(path)
     else {
+        if beside.iter().any(|other| other.resolve(path).is_some()) {
+            return Ok(None);
+        }
         return Err(ScimError::invalid_filter(format!(
             "{} has no attribute {path}.",
             resource_type.name
@@ -142,7 +157,7 @@ fn values_of<'a>(
         Some(Value::Array(values)) => values.iter().collect(),
         one => one.into_iter().collect(),
     };
-    Ok(match sub {
+    Ok(Some(match sub {
         None => (attribute, values),
         Some(sub) => (
             sub,
@@ -151,7 +166,7 @@ fn values_of<'a>(
                 .filter_map(|value| value.get(sub.name))
                 .collect(),
         ),
-    })
+    }))
 }
 
 fn part_of(attribute: &Attribute, path: &AttrPath) -> Result<&'static Attribute, ScimError> {
@@ -336,7 +351,10 @@ mod tests {
             "schemas": [ROLE.schema.id], "id": "r1", "displayName": "Sales Agent",
             "meta": {"resourceType": "Role", "created": "2026-01-31T12:00:00Z"},
         });
-        let matches = |text: &str| Filter::parse(text).unwrap().matches_resource(&role, &ROLE);
+        let matches = |text: &str| {
+            let filter = Filter::parse(text).unwrap();
+            filter.matches_resource(&role, &ROLE, &[&USER])
+        };
         for filter in [
             r#"id eq "r1""#,
             r#"DISPLAYNAME eq "sales agent""#,
@@ -345,13 +363,21 @@ mod tests {
             r#"schemas ne "urn:other" and meta.resourceType eq "Role""#,
             r#"description ne "x" and description eq null and meta pr"#,
             r#"meta[resourceType eq "Role"] or id eq "r2""#,
+            // What only users have.
+            r#"userName ne "x" and userName eq null and not (emails[value pr] or userName pr)"#,
             // Times by the clock, whatever the zone and the fraction.
             r#"meta.created eq "2026-01-31T13:00:00.0+01:00""#,
             r#"meta.created gt "2026-01-31T12:59:59+01:00""#,
         ] {
             assert_eq!(matches(filter), Ok(true), "{filter}");
         }
-        for filter in [r#"id eq "R1""#, r#"id ne "r1""#, "externalId pr"] {
+        for filter in [
+            r#"id eq "R1""#,
+            r#"id ne "r1""#,
+            "externalId pr",
+            r#"userName eq "x""#,
+            "userName ne null",
+        ] {
             assert_eq!(matches(filter), Ok(false), "{filter}");
         }
         for filter in [
