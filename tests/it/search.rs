@@ -108,7 +108,10 @@ async fn both_types_are_searched_as_they_are_listed() {
             "userName sw \"a\" or displayName ew \"analyst\"".to_owned(),
             &["ann", "CB/acme/ROLE/Analyst", "Analyst"],
         ),
-        ("userName eq null and not (displayName sw \"C\")".to_owned(), &not_c),
+        (
+            "userName eq null and not (displayName sw \"C\")".to_owned(),
+            &not_c,
+        ),
         ("not (userName pr)".to_owned(), &all[3..]),
     ] {
         let page = scim
@@ -140,7 +143,13 @@ async fn both_types_are_searched_as_they_are_listed() {
     let newest = scim.get(newest).await.is(200).body;
     assert_eq!(
         shown(&newest)[..5],
-        ["bob", "ann", "owner", "CB/acme/ROLE/Analyst", "CB/acme/ROLE/Admin"]
+        [
+            "bob",
+            "ann",
+            "owner",
+            "CB/acme/ROLE/Analyst",
+            "CB/acme/ROLE/Admin"
+        ]
     );
 
     let roles = json!({"filter": "displayName sw \"sales\"", "attributes": ["displayName"]});
@@ -148,7 +157,10 @@ async fn both_types_are_searched_as_they_are_listed() {
     assert_eq!(shown(&page), ["Sales Agent", "Sales Manager"]);
     let entities = json!({"sortBy": "displayName", "sortOrder": "descending", "count": 1});
     let page = search(scim, "/BusinessEntities/.search", entities).await;
-    assert_eq!((shown(&page), &page["totalResults"]), (vec!["US Inc"], &json!(2)));
+    assert_eq!(
+        (shown(&page), &page["totalResults"]),
+        (vec!["US Inc"], &json!(2))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

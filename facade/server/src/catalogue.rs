@@ -47,10 +47,7 @@ pub(crate) async fn business_entities(_app: App, call: Call) -> Result<Reply, Re
     list(&query, &BUSINESS_ENTITY, all_entities(&call).await?)
 }
 
-pub(crate) async fn search_business_entities(
-    _app: App,
-    mut call: Call,
-) -> Result<Reply, Refusal> {
+pub(crate) async fn search_business_entities(_app: App, mut call: Call) -> Result<Reply, Refusal> {
     let query = call.search().await?;
     list(&query, &BUSINESS_ENTITY, all_entities(&call).await?)
 }

@@ -127,7 +127,10 @@ impl Filter {
 
 /// What a path leads to in a resource: its definition, and its values, each of a list by itself. None where only a
 /// type beside it has such an attribute.
-#[expect(clippy::type_complexity, reason = "a pair of what is asked for and what is found")]
+#[expect(
+    clippy::type_complexity,
+    reason = "a pair of what is asked for and what is found"
+)]
 fn values_of<'a>(
     resource: &'a Value,
     resource_type: &ResourceType,
