@@ -4,6 +4,7 @@
 mod access;
 mod announced;
 mod as_of;
+mod assumed;
 mod bad_input;
 mod bulk;
 mod catalogue;
@@ -33,8 +34,10 @@ mod okta_users;
 mod owners;
 mod privacy;
 mod projection;
+mod providers;
 mod random_input;
 mod roles;
+mod scim2_tester;
 mod scopes;
 mod search;
 mod slow_clients;

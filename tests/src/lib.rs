@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on stops")]
 
 pub mod collector;
+pub mod conformance;
 pub mod database;
 pub mod example;
 pub mod faults;
