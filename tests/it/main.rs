@@ -35,6 +35,7 @@ mod owners;
 mod privacy;
 mod projection;
 mod providers;
+mod python_client;
 mod random_input;
 mod roles;
 mod scim2_tester;

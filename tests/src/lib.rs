@@ -7,6 +7,7 @@ pub mod database;
 pub mod example;
 pub mod faults;
 pub mod locks;
+pub mod python;
 pub mod rpc;
 pub mod scim;
 pub mod world;
