@@ -151,14 +151,14 @@ fn select(
     let mut found = Vec::new();
     if let Some(filter) = &query.filter {
         // Once for its errors: a wrong filter is wrong also where the list is empty.
-        filter.matches_resource(&Value::Null, resource_type, beside)?;
+        filter.matches_among(&Value::Null, resource_type, beside)?;
     }
     let place = Place::read(query.sort.as_ref(), resource_type, beside)?;
     for (entry, _) in entries {
         let entry = Value::Object(entry);
         let holds = match &query.filter {
             None => true,
-            Some(filter) => filter.matches_resource(&entry, resource_type, beside)?,
+            Some(filter) => filter.matches_among(&entry, resource_type, beside)?,
         };
         if holds {
             found.push((place.of(&entry), entry));
