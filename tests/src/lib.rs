@@ -7,5 +7,6 @@ pub mod faults;
 pub mod locks;
 pub mod rpc;
 pub mod scim;
+pub mod watch;
 pub mod world;
 pub mod writes;

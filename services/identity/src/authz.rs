@@ -185,6 +185,7 @@ methods! {
     }
     EventService {
         ListEvents: [Read Watch];
+        WatchEvents: [Watch];
     }
 }
 
