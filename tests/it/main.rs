@@ -45,3 +45,5 @@ mod slow_clients;
 mod sorting;
 mod tls;
 mod tracing;
+mod watch;
+mod watch_storm;

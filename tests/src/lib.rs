@@ -10,5 +10,6 @@ pub mod locks;
 pub mod python;
 pub mod rpc;
 pub mod scim;
+pub mod watch;
 pub mod world;
 pub mod writes;

@@ -191,6 +191,7 @@ methods! {
     }
     EventService {
         ListEvents: [Read Watch];
+        WatchEvents: [Watch];
     }
 }
 

@@ -27,13 +27,13 @@ use crate::{
     context::Arrival,
     credentials::{LastUse, rpc::CredentialRpc},
     db::Db,
-    events::rpc::EventRpc,
+    events::{Watches, rpc::EventRpc},
     filter::DEPTH_MAX,
     grants::rpc::GrantRpc,
     groups::rpc::GroupRpc,
     limiter::Limiter,
     members::rpc::MemberRpc,
-    metrics::IdentityMetrics,
+    metrics::{IdentityMetrics, WatchMetrics},
     roles::rpc::RoleRpc,
     site_tx::Identity,
     sites::rpc::SiteRpc,
@@ -65,8 +65,16 @@ pub async fn serve(args: ServeArgs) -> Result<(), Box<dyn StdError + Send + Sync
             tracing::error!(why, "the database can't be reached; waiting for it");
         }
     });
+    let last_use = LastUse::start(db.clone());
+    let watches = Watches::start(
+        &db,
+        last_use.clone(),
+        WatchMetrics::new(&metrics),
+        stop.clone(),
+    )?;
     let identity = Identity {
-        last_use: LastUse::start(db.clone()),
+        last_use,
+        watches,
         db: db.clone(),
         tokens: Tokens::new(args.bootstrap_token.as_deref()),
         limiter: Arc::new(Limiter::new(args.rate_limit)),

@@ -18,7 +18,7 @@ use crate::{
     credentials::{self, LastUse},
     db::{Db, Finish, Tx},
     error::Error,
-    events::{self, NewEvent},
+    events::{self, NewEvent, Watches},
     limiter::Limiter,
     metrics::{FaultLabels, IdentityMetrics},
     receipt::{Effect, Receipt},
@@ -107,6 +107,7 @@ pub(crate) struct Identity {
     pub(crate) limiter: Arc<Limiter>,
     pub(crate) last_use: LastUse,
     pub(crate) metrics: IdentityMetrics,
+    pub(crate) watches: Watches,
 }
 
 impl Identity {
@@ -307,6 +308,7 @@ impl Identity {
             }
             if receipt.changed && !dry {
                 self.metrics.events.inc();
+                self.watches.wake();
             }
         }
         self.counted(result)
