@@ -144,17 +144,17 @@ impl Rpc {
                 site: self.site.clone(),
                 after: events.last().map_or(0, |event| event.number),
                 page_size: Some(1000),
-                newest: false,
+                ..Default::default()
             };
             let page = client
                 .list_events(self.caller.request(request))
                 .await
                 .unwrap()
                 .into_inner();
-            if page.events.is_empty() {
+            events.extend(page.events);
+            if !page.more {
                 return events;
             }
-            events.extend(page.events);
         }
     }
 
@@ -169,7 +169,8 @@ impl Rpc {
         pb::grant_service_client::GrantServiceClient::new(self.caller.channel())
     }
 
-    fn events_client(&self) -> pb::event_service_client::EventServiceClient<Channel> {
+    /// Events, of any size.
+    pub fn events_client(&self) -> pb::event_service_client::EventServiceClient<Channel> {
         pb::event_service_client::EventServiceClient::new(self.caller.channel())
             .max_decoding_message_size(256 << 20)
     }

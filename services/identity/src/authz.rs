@@ -193,6 +193,7 @@ methods! {
     }
     EventService {
         ListEvents: [Read Watch];
+        WatchEvents: [Watch];
     }
 }
 

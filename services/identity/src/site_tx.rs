@@ -19,7 +19,7 @@ use crate::{
     credentials::{self, LastUse},
     db::{Db, Finish, Tx},
     error::Error,
-    events::{self, NewEvent},
+    events::{self, NewEvent, Watches},
     grants,
     ids::SiteId,
     limiter::Limiter,
@@ -133,6 +133,7 @@ pub(crate) struct Identity {
     pub(crate) limiter: Arc<Limiter>,
     pub(crate) last_use: LastUse,
     pub(crate) metrics: IdentityMetrics,
+    pub(crate) watches: Watches,
 }
 
 impl Identity {
@@ -377,8 +378,9 @@ impl Identity {
                     "a membership change named ids that are no members"
                 );
             }
-            if !dry {
+            if *written > 0 && !dry {
                 self.metrics.events.inc_by(*written);
+                self.watches.wake();
             }
         }
         self.counted(result.map(|(done, _)| done))
