@@ -32,6 +32,27 @@ test-tls: build ## Test the build with TLS to the database
 
 test-all: test test-tls ## Everything, also what needs more than make test
 
+# libFuzzer on stable Rust: the compiler's own coverage pass for everything that is built for FUZZ_HOST, which is this
+# machine, named so that build scripts and macros go without. facade/fuzz/README.md says what to do with a find.
+TARGETS ?= filter path patch bulk
+SECONDS ?= 60
+FUZZ := $(abspath $(TARGET))/fuzz
+FUZZ_HOST = $(shell rustc --version --verbose | sed -n 's/^host: //p')
+FUZZ_COVERAGE := -Cpasses=sancov-module $(addprefix -Cllvm-args=-sanitizer-coverage-,\
+  level=4 inline-8bit-counters pc-table trace-compares)
+FUZZ_LIMITS := -timeout=5 -rss_limit_mb=512 -max_len=65536
+
+.PHONY: fuzz
+fuzz: cargo ## Fuzz [TARGETS=filter path patch bulk] for [SECONDS=60] each; needs a C++ compiler
+	RUSTFLAGS="$(FUZZ_COVERAGE)" $(CARGO) build --locked --package scim-fuzz --features libfuzzer --bins \
+	  --profile fuzz --target $(FUZZ_HOST) --target-dir "$(FUZZ)"
+	@set -e; for target in $(TARGETS); do \
+	  mkdir -p "$(FUZZ)/corpus/$$target"; \
+	  echo "$$target, for $(SECONDS) seconds"; \
+	  "$(FUZZ)/$(FUZZ_HOST)/fuzz/fuzz-$$target" $(FUZZ_LIMITS) -max_total_time=$(SECONDS) -artifact_prefix="$(FUZZ)/$$target-" \
+	    -dict=facade/fuzz/dictionaries/$$target.dict "$(FUZZ)/corpus/$$target" facade/fuzz/corpus/$$target; \
+	done
+
 lint: cargo ## Check the format and the lints
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
