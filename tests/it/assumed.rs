@@ -61,6 +61,7 @@ async fn an_added_address_takes_the_place_of_the_derived_one() {
     assert!(!found(&acme.scim, r#"emails.value eq "ann@x.example""#).await);
 }
 
+/// Conformance: 69.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_has_no_active_is_active() {
     let world = World::start().await;

@@ -65,6 +65,7 @@ fn done(command: &mut Command, needed: &str) -> Output {
     }
 }
 
+/// Conformance: 108, 109.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_check_of_the_published_suite_succeeds() {
     let python = tokio::task::spawn_blocking(python).await.unwrap();

@@ -189,6 +189,7 @@ mod tests {
         resource
     }
 
+    /// Conformance: 34, 36, 38, 39.
     #[test]
     fn only_what_was_asked_and_what_is_always_shown() {
         let always = json!({"schemas": [USER.schema.id], "id": "1"});
@@ -228,6 +229,7 @@ mod tests {
         );
     }
 
+    /// Conformance: 35.
     #[test]
     fn without_what_was_excluded() {
         let all = shown(None, None);
