@@ -458,6 +458,7 @@ async fn too_many_requests_are_told_when_to_come_back() {
     acme.scim.get("/Users").await.is(200);
 }
 
+/// Conformance: 55.
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_and_masks_have_bounds() {
     let world = World::start().await;
