@@ -40,4 +40,5 @@ mod sorting;
 mod tls;
 mod tracing;
 mod watch;
+mod watch_load;
 mod watch_storm;
