@@ -1,7 +1,10 @@
 //! The integration tests, a file a subject.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on stops")]
 
+mod access;
 mod announced;
+mod as_of;
+mod assumed;
 mod bad_input;
 mod bulk;
 mod catalogue;
@@ -31,8 +34,11 @@ mod okta_users;
 mod owners;
 mod privacy;
 mod projection;
+mod providers;
+mod python_client;
 mod random_input;
 mod roles;
+mod scim2_tester;
 mod scopes;
 mod search;
 mod slow_clients;

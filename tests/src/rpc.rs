@@ -77,6 +77,7 @@ impl Rpc {
         let request = pb::ListMemberAccessRequest {
             site: self.site.clone(),
             member,
+            as_of: None,
         };
         let request = self.caller.request(request);
         self.caller

@@ -202,13 +202,14 @@ fn by_reason(
         ))),
         R::GroupTargetTaken => plain(uniqueness(format!(
             "displayName: the group {:?} (id {}) gives the same role or business entity already, and a \
-             site has one group for each. Link the Okta group to that one, or delete it first; {SWAP}.",
+             site has one group for each. Link the identity provider's group to that one, or delete it first; \
+             {SWAP}.",
             fact("display_name"),
             fact("id")
         ))),
         R::GroupNameTaken => plain(uniqueness(format!(
-            "displayName: the group {:?} (id {}) of this site has this name already. Link the Okta group \
-             to that one, or delete it first; {SWAP}.",
+            "displayName: the group {:?} (id {}) of this site has this name already. Link the identity \
+             provider's group to that one, or delete it first; {SWAP}.",
             fact("display_name"),
             fact("id")
         ))),

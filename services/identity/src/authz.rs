@@ -181,7 +181,13 @@ methods! {
         EndGrant: [WriteGrants];
     }
     AccessService {
+        CheckAccess: [Check];
+        BatchCheckAccess: [Check];
+        ExplainAccess: [Check];
         ListMemberAccess: [Check];
+        ListMembersWithRole: [Check];
+        ListMembersInBusinessEntity: [Check];
+        ListMembersWithPermission: [Check];
     }
     EventService {
         ListEvents: [Read Watch];

@@ -28,6 +28,7 @@ use crate::{
     credentials::{LastUse, rpc::CredentialRpc},
     db::Db,
     events::{Watches, rpc::EventRpc},
+    filter::DEPTH_MAX,
     grants::rpc::GrantRpc,
     groups::rpc::GroupRpc,
     limiter::Limiter,
@@ -225,6 +226,16 @@ async fn watch_health(health: HealthReporter, db: Db, stop: CancellationToken) {
     set_health(&health, ServingStatus::NotServing).await;
 }
 
+/// What the library says of a message that it can't read, and of one that nests too deep which limit that is: only
+/// filters nest.
+fn with_limit(message: &str) -> String {
+    if message.contains("recursion limit") {
+        format!("{message}: a filter may have at most {DEPTH_MAX} levels around a condition")
+    } else {
+        message.to_owned()
+    }
+}
+
 /// Puts a call into its span, a child of the caller's, and logs one line about it.
 async fn traced(mut request: Request, next: Next) -> Response {
     let path = request.uri().path().trim_start_matches('/').to_owned();
@@ -254,7 +265,7 @@ async fn traced(mut request: Request, next: Next) -> Response {
         if let Some(refused) = Status::from_header_map(response.headers()) {
             code = refused.code();
             if code != Code::Ok && refused.details().is_empty() {
-                let refused = with_details(code, refused.message());
+                let refused = with_details(code, &with_limit(refused.message()));
                 code = refused.code();
                 response = refused.into_http();
             }

@@ -8,8 +8,8 @@ mod sql;
 use chrono::{DateTime, Utc};
 
 pub(crate) use self::{
-    page::{Page, PageToken, digest},
-    read::{read, read_order},
+    page::{Page, PageToken, digest, digest_of},
+    read::{DEPTH_MAX, read, read_order},
     sql::{push_condition, push_order, sort_key},
 };
 
