@@ -17,6 +17,7 @@ mod cursor;
 mod discovery;
 mod entitlements;
 mod etags;
+mod event_lists;
 mod events;
 mod faults;
 mod filters;
