@@ -284,6 +284,13 @@ async fn every_way_to_fail_says_why_to_a_machine() {
         taken,
         "GRANT_EXISTS",
     );
+    let hour = std::time::Duration::from_secs(3600);
+    seen.refusal(
+        rpc.grant_for(by_user_name("ann@acme.example"), role("Owner"), hour)
+            .await,
+        Code::InvalidArgument,
+        "OWNER_GRANT_WITH_END",
+    );
 
     let precondition = Code::FailedPrecondition;
     let roles = rpc.list_roles().await;

@@ -6,6 +6,7 @@ pub mod conformance;
 pub mod database;
 pub mod example;
 pub mod faults;
+pub mod grants;
 pub mod locks;
 pub mod python;
 pub mod rpc;

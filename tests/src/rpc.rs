@@ -1,6 +1,10 @@
 //! A caller of identity, and what tests ask it most.
 
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 use identity_proto::v1::{self as pb, access_target::Target};
+use prost_types::Timestamp;
 use roster_stack::grpc::Caller;
 use tonic::{Response, Status, transport::Channel};
 
@@ -66,6 +70,19 @@ pub fn target_name(target: Option<&pb::AccessTarget>) -> String {
         Some(Target::Role(named) | Target::BusinessEntity(named)) => named.name.clone(),
         None => String::new(),
     }
+}
+
+/// A moment, as the contract writes it.
+pub fn timestamp(at: DateTime<Utc>) -> Timestamp {
+    Timestamp {
+        seconds: at.timestamp(),
+        nanos: at.timestamp_subsec_nanos() as i32,
+    }
+}
+
+/// The moment that the contract writes so.
+pub fn moment(at: &Timestamp) -> DateTime<Utc> {
+    DateTime::from_timestamp(at.seconds, at.nanos as u32).unwrap()
 }
 
 impl Rpc {
@@ -169,7 +186,7 @@ impl Rpc {
             member: by_user_name(user_name),
             target,
             reason: "a test".to_owned(),
-            validate_only: false,
+            ..Default::default()
         };
         let answer = self
             .grants()
@@ -178,6 +195,35 @@ impl Rpc {
             .into_inner();
         match answer.grant.and_then(|grant| grant.source) {
             Some(pb::grant::Source::Direct(direct)) => Ok(direct.grant_id),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Gives a member a role or business entity that ends by itself after so long; answers with the grant's
+    /// id and its end.
+    pub async fn grant_for(
+        &self,
+        member: Option<pb::MemberRef>,
+        target: Option<pb::AccessTarget>,
+        time: Duration,
+    ) -> Result<(String, DateTime<Utc>), Status> {
+        let request = pb::CreateGrantRequest {
+            site: self.site.clone(),
+            member,
+            target,
+            reason: "for a while".to_owned(),
+            end_time: Some(timestamp(Utc::now() + time)),
+            ..Default::default()
+        };
+        let answer = self
+            .grants()
+            .create_grant(self.caller.request(request))
+            .await?
+            .into_inner();
+        match answer.grant.and_then(|grant| grant.source) {
+            Some(pb::grant::Source::Direct(direct)) => {
+                Ok((direct.grant_id, moment(&direct.end_time.unwrap())))
+            }
             other => panic!("{other:?}"),
         }
     }

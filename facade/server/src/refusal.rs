@@ -267,7 +267,11 @@ fn by_reason(
             "The request or its answer is larger than Roster can pass on.",
         )),
         // Between our own two processes these are our mistakes; the facade watches nothing.
-        R::MethodUnknown | R::MessageMalformed | R::ResumeTokenInvalid | R::WatchEnded => {
+        R::MethodUnknown
+        | R::MessageMalformed
+        | R::OwnerGrantWithEnd
+        | R::ResumeTokenInvalid
+        | R::WatchEnded => {
             plain(ScimError::new(500, FAULT))
         }
         R::Internal => plain(ScimError::new(500, FAULT)),

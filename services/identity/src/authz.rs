@@ -179,6 +179,8 @@ methods! {
     GrantService {
         CreateGrant: [WriteGrants];
         EndGrant: [WriteGrants];
+        GetGrant: [Read];
+        ListGrants: [Read];
     }
     AccessService {
         CheckAccess: [Check];

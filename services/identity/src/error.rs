@@ -132,6 +132,11 @@ pub(crate) enum Error {
         /// The site's domain.
         site_domain: String,
     },
+    /// An end for a grant of the Owner role.
+    #[error(
+        "a grant of the Owner role has no end: leave end_time out, and end the grant when it is time"
+    )]
+    OwnerGrantWithEnd,
     /// A page token that is none, or was given for another query.
     #[error("the page token is not valid for this query")]
     PageTokenInvalid,

@@ -29,7 +29,7 @@ use crate::{
     db::Db,
     events::{Watches, rpc::EventRpc},
     filter::DEPTH_MAX,
-    grants::rpc::GrantRpc,
+    grants::{self, rpc::GrantRpc},
     groups::rpc::GroupRpc,
     limiter::Limiter,
     members::rpc::MemberRpc,
@@ -80,6 +80,8 @@ pub async fn serve(args: ServeArgs) -> Result<(), Box<dyn StdError + Send + Sync
         limiter: Arc::new(Limiter::new(args.rate_limit)),
         metrics: counts,
     };
+
+    tokio::spawn(grants::end_grants_in_time(identity.clone(), stop.clone()));
 
     let (health, health_service) = tonic_health::server::health_reporter();
     set_health(&health, ServingStatus::NotServing).await;

@@ -105,6 +105,7 @@ impl From<Error> for Status {
             }
             Error::PageTokenInvalid
             | Error::ResumeTokenInvalid
+            | Error::OwnerGrantWithEnd
             | Error::SiteDivided
             | Error::SiteUndivided
             | Error::OwnerUserName
@@ -157,6 +158,7 @@ fn code_and_reason(error: &Error) -> (Code, ErrorReason) {
         Error::TargetOfAnotherSite { .. } => (Code::InvalidArgument, R::TargetOfAnotherSite),
         Error::TargetMissing { .. } => (Code::InvalidArgument, R::TargetMissing),
         Error::OwnerNotGrantable { .. } => (Code::InvalidArgument, R::OwnerNotGrantable),
+        Error::OwnerGrantWithEnd => (Code::InvalidArgument, R::OwnerGrantWithEnd),
         Error::PageTokenInvalid => (Code::InvalidArgument, R::PageTokenInvalid),
         Error::ResumeTokenInvalid => (Code::InvalidArgument, R::ResumeTokenInvalid),
         Error::MemberIsGroup { .. } => (Code::InvalidArgument, R::MemberIsGroup),

@@ -18,7 +18,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use diesel::{PgConnection, connection::SimpleConnection};
+use diesel::{
+    PgConnection, QueryableByName, RunQueryDsl, connection::SimpleConnection, pg::Pg,
+};
 use rand::RngExt;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -174,6 +176,25 @@ impl Db {
     /// How many transactions at once may be such that nobody waits for: a quarter of all.
     pub(crate) fn spare(&self) -> usize {
         (self.size as usize / 4).max(1)
+    }
+
+    /// Runs one statement that only looks, outside any transaction and any trace: for what looks again and
+    /// again.
+    pub(crate) async fn peek<R>(&self, statement: Sql) -> Result<Vec<R>, Error>
+    where
+        R: QueryableByName<Pg> + Send + 'static,
+    {
+        let permit = self.permit(Instant::now() + WAIT).await?;
+        let pool = self.pool.clone();
+        let look = spawn_blocking(move || {
+            let _permit = permit;
+            let mut connection = pool.get_timeout(WAIT)?;
+            let rows = statement.load(&mut connection.pg);
+            connection.broken = rows.is_err();
+            rows.map_err(error::classify)
+        });
+        look.await
+            .unwrap_or_else(|panicked| Err(Error::Internal(Box::new(panicked))))
     }
 
     /// Whether the database answers and has the schema of this binary.

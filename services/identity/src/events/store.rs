@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::{Event, EventQuery, NewEvent, kept, kinds::KINDS};
 use crate::{
+    caller::Caller,
     db::{Sql, sql},
     error::Error,
     site_tx::SiteTx,
@@ -18,47 +19,86 @@ use crate::{
 /// How many bytes of events, as they are kept, a page or batch may have; one event it has in any case.
 const BATCH_BYTES: i64 = 1 << 20;
 
-/// Writes the event under the next number of the site and moves the site's clock to it. The caller
-/// holds the site's lock. Its position in the stream of all sites is above those of the site's earlier
-/// events: whoever writes several in one statement writes them in the order of their numbers.
-pub(crate) fn append(tx: &mut SiteTx<'_, '_>, event: NewEvent<'_>) -> Result<(), Error> {
-    debug_assert!(KINDS.contains(&event.kind), "an unknown kind of event");
-    let credential = tx
-        .caller
-        .credential()
-        .map(|credential| credential.id.uuid());
-    // PostgreSQL's texts can't hold a NUL, and what is no id may hold anything.
-    let unknown: Vec<String> = event
-        .effect
-        .unknown
-        .iter()
-        .map(|id| id.replace('\0', "\u{fffd}"))
-        .collect();
+/// Writes events under the next numbers of the site, in their order, and moves the site's clock to the last
+/// of them. The caller holds the site's lock, and has written all that the events tell of.
+///
+/// Grants come and go with an event only, so here the clock also learns when the next one will end by
+/// itself.
+pub(crate) fn append(
+    tx: &mut SiteTx<'_, '_>,
+    author: &Caller,
+    events: &[(DateTime<Utc>, NewEvent<'_>)],
+) -> Result<(), Error> {
+    debug_assert!(
+        events.iter().all(|(_, event)| KINDS.contains(&event.kind)),
+        "an unknown kind of event"
+    );
+    let count = events.len() as i64;
+    let last = events.last().map_or(tx.site.ticked_at, |(at, _)| *at);
     let statement = sql(
-        "append event",
-        "WITH tick AS (UPDATE site_clocks SET revision = ?, ticked_at = ? WHERE site_id = ? \
-                       RETURNING site_id, revision, ticked_at) \
-         INSERT INTO events (site_id, number, occurred_at, kind, credential_id, actor, subject_id, \
+        "append events",
+        "WITH tick AS ( \
+           UPDATE site_clocks k SET revision = revision + ?, ticked_at = ?, next_end_at = ( \
+             SELECT g.ends_at FROM grants g \
+             WHERE g.site_id = k.site_id AND g.to_event IS NULL AND g.ends_at IS NOT NULL \
+             ORDER BY g.ends_at LIMIT 1) \
+           WHERE site_id = ? AND revision = ? RETURNING site_id, next_end_at), \
+         written AS (INSERT INTO events (site_id, number, occurred_at, kind, credential_id, actor, subject_id, \
                              trace_id, before, after, access_changes, members, unknown_member_ids) \
-         SELECT site_id, revision, ticked_at, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM tick",
+         SELECT tick.site_id, ? + e.place, e.occurred_at, e.kind, ?, ?, e.subject_id, ?, e.before, e.after, e.changes, \
+                e.members, ARRAY(SELECT jsonb_array_elements_text(e.unknown)) \
+         FROM tick, unnest(?::timestamptz[], ?::text[], ?::uuid[], ?::jsonb[], ?::jsonb[], ?::jsonb[], \
+                     ?::bigint[], ?::jsonb[]) \
+              WITH ORDINALITY e (occurred_at, kind, subject_id, before, after, changes, members, unknown, place) \
+         ORDER BY e.place RETURNING number) \
+         SELECT (SELECT count(*) FROM written) AS count, next_end_at FROM tick",
     )
-    .bind::<BigInt, _>(tx.next_event())
-    .bind::<Timestamptz, _>(tx.now)
+    .bind::<BigInt, _>(count)
+    .bind::<Timestamptz, _>(last)
     .bind::<SqlUuid, _>(tx.site_id())
-    .bind::<Text, _>(event.kind)
-    .bind::<Nullable<SqlUuid>, _>(credential)
-    .bind::<Text, _>(tx.caller.label().to_owned())
-    .bind::<SqlUuid, _>(event.subject)
+    .bind::<BigInt, _>(tx.site.revision)
+    .bind::<BigInt, _>(tx.site.revision)
+    .bind::<Nullable<SqlUuid>, _>(author.credential().map(|credential| credential.id.uuid()))
+    .bind::<Text, _>(author.label().to_owned())
     .bind::<Text, _>(tx.context.trace_id.clone())
-    .bind::<Jsonb, _>(event.before)
-    .bind::<Jsonb, _>(event.after)
-    .bind::<Jsonb, _>(kept(event.effect))
-    .bind::<BigInt, _>(event.effect.members as i64)
-    .bind::<Array<Text>, _>(unknown);
-    match tx.execute(statement)? {
-        1 => Ok(()),
-        rows => Err(Error::bug(format!("an event wrote {rows} rows"))),
+    .bind::<Array<Timestamptz>, _>(all(events, |at, _| *at))
+    .bind::<Array<Text>, _>(all(events, |_, event| event.kind))
+    .bind::<Array<SqlUuid>, _>(all(events, |_, event| event.subject))
+    .bind::<Array<Jsonb>, _>(all(events, |_, event| event.before.clone()))
+    .bind::<Array<Jsonb>, _>(all(events, |_, event| event.after.clone()))
+    .bind::<Array<Jsonb>, _>(all(events, |_, event| kept(event.effect)))
+    .bind::<Array<BigInt>, _>(all(events, |_, event| event.effect.members as i64))
+    .bind::<Array<Jsonb>, _>(all(events, |_, event| unknown(event)));
+    let written: WrittenRow = tx.one(statement)?;
+    if written.count != count {
+        let rows = written.count;
+        return Err(Error::bug(format!("{count} events wrote {rows} rows")));
     }
+    tx.site.revision += count;
+    tx.site.ticked_at = last;
+    tx.site.next_end = written.next_end_at;
+    Ok(())
+}
+
+#[derive(QueryableByName)]
+struct WrittenRow {
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    next_end_at: Option<DateTime<Utc>>,
+}
+
+/// The ids that no member has. PostgreSQL's texts can't hold a NUL, and what is no id may hold anything.
+fn unknown(event: &NewEvent<'_>) -> Value {
+    let ids = event.effect.unknown.iter();
+    ids.map(|id| id.replace('\0', "\u{fffd}")).collect()
+}
+
+fn all<T>(
+    events: &[(DateTime<Utc>, NewEvent<'_>)],
+    part: impl Fn(&DateTime<Utc>, &NewEvent<'_>) -> T,
+) -> Vec<T> {
+    events.iter().map(|(at, event)| part(at, event)).collect()
 }
 
 /// What [`batch`] selects.

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 pub(crate) use self::{
     entitlements::{Entitled, EntitlementChange},
     profile::Profile,
-    store::require,
+    store::{require, was_ever},
 };
 use crate::{
     access::{self, Target},
