@@ -271,9 +271,7 @@ fn by_reason(
         | R::MessageMalformed
         | R::OwnerGrantWithEnd
         | R::ResumeTokenInvalid
-        | R::WatchEnded => {
-            plain(ScimError::new(500, FAULT))
-        }
+        | R::WatchEnded => plain(ScimError::new(500, FAULT)),
         R::Internal => plain(ScimError::new(500, FAULT)),
         // Never sent; a newer identity's reason is no known one and goes by its code.
         R::Unspecified => return by_code(status, retry_after),

@@ -18,9 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use diesel::{
-    PgConnection, QueryableByName, RunQueryDsl, connection::SimpleConnection, pg::Pg,
-};
+use diesel::{PgConnection, QueryableByName, RunQueryDsl, connection::SimpleConnection, pg::Pg};
 use rand::RngExt;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
