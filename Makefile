@@ -1,4 +1,4 @@
-# Everything here needs a Rust toolchain, a C compiler and make; nothing else.
+# Everything here needs a Rust toolchain, a C compiler and make; test needs Python 3.11 or later too.
 
 SHELL := /bin/sh
 CARGO ?= cargo

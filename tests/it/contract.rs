@@ -284,6 +284,13 @@ async fn every_way_to_fail_says_why_to_a_machine() {
         taken,
         "GRANT_EXISTS",
     );
+    let hour = std::time::Duration::from_secs(3600);
+    seen.refusal(
+        rpc.grant_for(by_user_name("ann@acme.example"), role("Owner"), hour)
+            .await,
+        Code::InvalidArgument,
+        "OWNER_GRANT_WITH_END",
+    );
 
     let precondition = Code::FailedPrecondition;
     let roles = rpc.list_roles().await;
@@ -526,10 +533,16 @@ async fn pages_and_masks_have_bounds() {
         let (_, total) = list(Some(0), 0, Some(filter.clone())).await.unwrap();
         assert_eq!(total, expected, "{filter:?}");
     }
-    let deep = (0..45).fold(user_name(), |filter, _| all(vec![filter]));
+    let deep = |levels: usize| (0..levels).fold(user_name(), |filter, _| all(vec![filter]));
     let wide = all(vec![user_name(); 1000]);
-    let (_, total) = list(Some(0), 0, Some(deep)).await.unwrap();
+    let (_, total) = list(Some(0), 0, Some(deep(48))).await.unwrap();
     assert_eq!(total, 1, "a filter may nest");
+    // Also where the message nests deeper than a decoder reads it.
+    for levels in [49, 50, 60, 1000] {
+        let refused = list(None, 0, Some(deep(levels))).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{levels}");
+        assert!(refused.message().contains("48 levels"), "{refused}");
+    }
     for filter in [equal("title", "x"), pb::Filter { node: None }, wide] {
         let outcome = list(None, 0, Some(filter)).await;
         assert_eq!(refused(outcome, Code::InvalidArgument).1["field"], "filter");

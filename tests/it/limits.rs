@@ -173,7 +173,7 @@ async fn a_patch_of_a_group_looks_through_its_members_only_so_often() {
     let id = acme.scim.make_group("CB/acme/ROLE/Analyst", &ids).await;
     let path = format!("/Groups/{id}");
     let looks = |count: usize| {
-        let look = json!({ "op": "remove", "path": "members[value sw \"x\" or value ew \"y\"]" });
+        let look = json!({ "op": "remove", "path": "members[value sw \"x\"]" });
         Value::Array(vec![look; count])
     };
     let began = Instant::now();
@@ -184,7 +184,7 @@ async fn a_patch_of_a_group_looks_through_its_members_only_so_often() {
         began.elapsed()
     });
     let detail = refused.error(413, "");
-    assert!(detail.contains("at most 100 operations"), "{detail}");
+    assert!(detail.contains("at most 100 conditions"), "{detail}");
     assert!(began.elapsed() < Duration::from_secs(10));
     assert!(other < Duration::from_secs(2), "{other:?}");
     acme.scim.patch(&path, looks(100)).await.is(204);

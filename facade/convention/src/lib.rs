@@ -180,7 +180,9 @@ pub fn explain(
             )
         }
     };
-    format!("Group name {given:?}: {wrong}. {expected} Rename the group in Okta and push it again.")
+    format!(
+        "Group name {given:?}: {wrong}. {expected} Rename the group in the identity provider and push it again."
+    )
 }
 
 /// What to say of a name that nothing has: what is missing, then what comes close.
@@ -370,7 +372,7 @@ mod tests {
                 &facts("Analyst")
             ),
             "Group name \"CB/acme/ROLE/Analist\": acme has no role \"Analist\". Did you mean \
-             \"Analyst\"? Expected CB/acme/ROLE/<role name>. Rename the group in Okta and push it again."
+             \"Analyst\"? Expected CB/acme/ROLE/<role name>. Rename the group in the identity provider and push it again."
         );
         let two = said(
             ErrorReason::TargetUnknown,
@@ -394,7 +396,7 @@ mod tests {
                 &[SITE]
             ),
             "Group name \"CB/other/BE/EU GmbH\": the token belongs to the site acme, and the name says \
-             \"other\". Expected CB/acme/BE/EU GmbH. Rename the group in Okta and push it again."
+             \"other\". Expected CB/acme/BE/EU GmbH. Rename the group in the identity provider and push it again."
         );
     }
 

@@ -27,7 +27,7 @@ pub(crate) async fn run(app: App, mut call: Call) -> Result<Reply, Refusal> {
     call.caller.identify().await?;
     let mut run = Run::new(app, call, bulk.operations, is_dry_run);
     run.all(bulk.fail_on_errors.unwrap_or(usize::MAX)).await;
-    Ok(run.reply())
+    run.reply()
 }
 
 /// What became of an operation that makes something.
@@ -56,6 +56,10 @@ struct Run {
     answers: BTreeMap<usize, Value>,
     errors: usize,
     effect: Effect,
+    /// Whether anything was carried out.
+    has_written: bool,
+    /// How many operations are to be repeated later, and the refusal that asks for the longest wait.
+    postponed: (usize, Option<Refusal>),
 }
 
 impl Run {
@@ -78,6 +82,8 @@ impl Run {
             answers: BTreeMap::new(),
             errors: 0,
             effect: Effect::default(),
+            has_written: false,
+            postponed: (0, None),
         }
     }
 
@@ -219,6 +225,7 @@ impl Run {
         let outcome = self.single(index, operation).instrument(span.clone()).await;
         match &outcome {
             Ok(reply) => {
+                self.has_written = true;
                 if let Some(effect) = reply.effect() {
                     self.effect += effect;
                 }
@@ -294,7 +301,7 @@ impl Run {
             return Ok(());
         };
         let why = if self.is_dry_run {
-            "which a rehearsal does not make"
+            "which a rehearsal does not make, so that nobody can say what would become of this one"
         } else if self.makers.contains_key(&bulk_id) {
             "whose operation failed"
         } else {
@@ -316,6 +323,11 @@ impl Run {
 
     /// Writes an operation's part of the answer.
     fn settle(&mut self, index: usize, outcome: Result<Reply, Refusal>) {
+        if let Err(refusal) = &outcome
+            && refusal.retry_after.is_some()
+        {
+            self.postpone(refusal);
+        }
         let operation = &self.operations[index];
         let mut entry = operation.entry();
         let made = match outcome {
@@ -363,15 +375,40 @@ impl Run {
         }
     }
 
-    fn reply(self) -> Reply {
+    fn postpone(&mut self, refusal: &Refusal) {
+        let (count, longest) = &mut self.postponed;
+        *count += 1;
+        if longest
+            .as_ref()
+            .is_none_or(|longest| longest.retry_after < refusal.retry_after)
+        {
+            *longest = Some(refusal.clone());
+        }
+    }
+
+    /// The answer. Where every operation was refused for the time being, the whole request was, and is to be
+    /// repeated; where some were, the answer says when those can be.
+    fn reply(self) -> Result<Reply, Refusal> {
         tracing::info!(
             operations = self.operations.len(),
             carried_out = self.answers.len(),
             errors = self.errors,
             "bulk"
         );
+        let (postponed, refusal) = self.postponed;
+        let retry_after = refusal.as_ref().and_then(|refusal| refusal.retry_after);
+        match refusal {
+            Some(refusal) if postponed == self.answers.len() && !self.has_written => {
+                return Err(refusal);
+            }
+            _ => {}
+        }
         let answers = self.answers.into_values().collect();
-        Reply::json(StatusCode::OK, bulk::response(answers)).with_effect(self.effect)
+        let reply = Reply::json(StatusCode::OK, bulk::response(answers)).with_effect(self.effect);
+        Ok(match retry_after {
+            Some(seconds) => reply.repeat_after(seconds),
+            None => reply,
+        })
     }
 }
 

@@ -199,13 +199,14 @@ fn by_reason(
         ))),
         R::GroupTargetTaken => plain(uniqueness(format!(
             "displayName: the group {:?} (id {}) gives the same role or business entity already, and a \
-             site has one group for each. Link the Okta group to that one, or delete it first; {SWAP}.",
+             site has one group for each. Link the identity provider's group to that one, or delete it first; \
+             {SWAP}.",
             fact("display_name"),
             fact("id")
         ))),
         R::GroupNameTaken => plain(uniqueness(format!(
-            "displayName: the group {:?} (id {}) of this site has this name already. Link the Okta group \
-             to that one, or delete it first; {SWAP}.",
+            "displayName: the group {:?} (id {}) of this site has this name already. Link the identity \
+             provider's group to that one, or delete it first; {SWAP}.",
             fact("display_name"),
             fact("id")
         ))),
@@ -262,8 +263,12 @@ fn by_reason(
             413,
             "The request or its answer is larger than Roster can pass on.",
         )),
-        // Between our own two processes these are our mistakes.
-        R::MethodUnknown | R::MessageMalformed => plain(ScimError::new(500, FAULT)),
+        // Between our own two processes these are our mistakes; the facade watches nothing.
+        R::MethodUnknown
+        | R::MessageMalformed
+        | R::OwnerGrantWithEnd
+        | R::ResumeTokenInvalid
+        | R::WatchEnded => plain(ScimError::new(500, FAULT)),
         R::Internal => plain(ScimError::new(500, FAULT)),
         // Never sent; a newer identity's reason is no known one and goes by its code.
         R::Unspecified => return by_code(status, retry_after),
@@ -442,6 +447,8 @@ mod tests {
             (R::DeadlineExceeded, Code::DeadlineExceeded, (429, None)),
             (R::Contended, Code::Aborted, (429, None)),
             (R::Internal, Code::Internal, (500, None)),
+            (R::ResumeTokenInvalid, Code::InvalidArgument, (500, None)),
+            (R::WatchEnded, Code::Unavailable, (500, None)),
         ] {
             let refusal = sent(reason, code, &[]);
             assert_eq!(status_and_type(&refusal), answer, "{reason:?}");

@@ -179,6 +179,8 @@ methods! {
     GrantService {
         CreateGrant: [WriteGrants];
         EndGrant: [WriteGrants];
+        GetGrant: [Read];
+        ListGrants: [Read];
     }
     AccessService {
         CheckAccess: [Check];
@@ -191,6 +193,7 @@ methods! {
     }
     EventService {
         ListEvents: [Read Watch];
+        WatchEvents: [Watch];
     }
 }
 

@@ -92,6 +92,20 @@ impl RequestContext {
         }
     }
 
+    /// That of work which no caller asked for, to be done within `time`.
+    pub(crate) fn of_nobody(time: Duration) -> Self {
+        Self {
+            method: Method::GetCaller,
+            presented: Err(TokenFault::Missing),
+            site: None,
+            trace_id: current_trace_id(),
+            deadline: Instant::now() + time,
+            grace: Duration::ZERO,
+            validate_only: false,
+            provisioning: false,
+        }
+    }
+
     /// With the site that the request names.
     pub(crate) fn for_site(mut self, site: Option<&pb::SiteRef>) -> Self {
         self.site = site

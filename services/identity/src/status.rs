@@ -11,6 +11,8 @@ use crate::error::{Error, Kind, Taken};
 
 /// When a caller may come back after `Unavailable` or a lost race.
 const COME_BACK: Duration = Duration::from_secs(2);
+/// When a caller may watch again whose watch ended.
+const WATCH_AGAIN: Duration = Duration::from_millis(250);
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
@@ -83,6 +85,9 @@ impl From<Error> for Status {
                 put("limit", limit.to_owned());
                 put("maximum", maximum.to_string());
             }
+            Error::WatchEnded(_) => {
+                details.set_retry_info(Some(WATCH_AGAIN));
+            }
             Error::Unavailable(why) => {
                 tracing::warn!(why, "unavailable");
                 details.set_retry_info(Some(COME_BACK));
@@ -99,6 +104,8 @@ impl From<Error> for Status {
                 put("trace_id", trace_id);
             }
             Error::PageTokenInvalid
+            | Error::ResumeTokenInvalid
+            | Error::OwnerGrantWithEnd
             | Error::SiteDivided
             | Error::SiteUndivided
             | Error::OwnerUserName
@@ -151,7 +158,9 @@ fn code_and_reason(error: &Error) -> (Code, ErrorReason) {
         Error::TargetOfAnotherSite { .. } => (Code::InvalidArgument, R::TargetOfAnotherSite),
         Error::TargetMissing { .. } => (Code::InvalidArgument, R::TargetMissing),
         Error::OwnerNotGrantable { .. } => (Code::InvalidArgument, R::OwnerNotGrantable),
+        Error::OwnerGrantWithEnd => (Code::InvalidArgument, R::OwnerGrantWithEnd),
         Error::PageTokenInvalid => (Code::InvalidArgument, R::PageTokenInvalid),
+        Error::ResumeTokenInvalid => (Code::InvalidArgument, R::ResumeTokenInvalid),
         Error::MemberIsGroup { .. } => (Code::InvalidArgument, R::MemberIsGroup),
         Error::NotFound(kind) => (
             Code::NotFound,
@@ -190,6 +199,7 @@ fn code_and_reason(error: &Error) -> (Code, ErrorReason) {
         Error::RateLimited { .. } => (Code::ResourceExhausted, R::RateLimited),
         Error::LimitExceeded { .. } => (Code::ResourceExhausted, R::LimitExceeded),
         Error::Unavailable(_) => (Code::Unavailable, R::Unavailable),
+        Error::WatchEnded(_) => (Code::Unavailable, R::WatchEnded),
         Error::DeadlineExceeded => (Code::DeadlineExceeded, R::DeadlineExceeded),
         Error::Contended => (Code::Aborted, R::Contended),
         Error::Internal(_) => (Code::Internal, R::Internal),

@@ -170,10 +170,19 @@ impl<'a> Parser<'a> {
         self.at += sub.len();
         self.skip_space();
         let comparison = self.comparison(sub_path)?;
-        Ok(Filter::Element(
-            path,
-            Box::new(Filter::And(vec![inner, comparison])),
-        ))
+        let both = match inner {
+            Filter::And(mut parts) => {
+                parts.push(comparison);
+                parts
+            }
+            // Written out it needs parentheses of its own, and they count.
+            inner @ Filter::Or(_) => {
+                self.deeper(depth)?;
+                vec![inner, comparison]
+            }
+            inner => vec![inner, comparison],
+        };
+        Ok(Filter::Element(path, Box::new(Filter::And(both))))
     }
 
     fn comparison(&mut self, path: AttrPath) -> Result<Filter, ScimError> {
@@ -341,6 +350,24 @@ mod tests {
                 .contains("64")
         );
         assert!(Filter::parse(&"not (".repeat(1500)).is_err());
+        // What parses can be printed and parsed again, in Entra's form too.
+        let entra = |inner: &str, depth| {
+            let element = format!("emails[{inner}].value eq \"x\"");
+            Filter::parse(&format!(
+                "{}{element}{}",
+                "not (".repeat(depth),
+                ")".repeat(depth)
+            ))
+        };
+        for inner in ["type pr and display pr", "not (type pr)"] {
+            let deepest = MAX_DEPTH - 1 - usize::from(inner.starts_with("not"));
+            let filter = entra(inner, deepest).unwrap();
+            assert_eq!(Filter::parse(&filter.to_string()), Ok(filter));
+        }
+        let either = "type pr or display pr";
+        let filter = entra(either, MAX_DEPTH - 2).unwrap();
+        assert_eq!(Filter::parse(&filter.to_string()), Ok(filter));
+        assert!(entra(either, MAX_DEPTH - 1).is_err());
         let long = format!("a eq \"{}\"", "x".repeat(MAX_LENGTH));
         assert!(Filter::parse(&long).unwrap_err().detail.contains("32768"));
     }

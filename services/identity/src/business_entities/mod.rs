@@ -4,6 +4,7 @@
 pub(crate) mod rpc;
 mod store;
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use crate::{
@@ -24,6 +25,8 @@ pub(crate) struct BusinessEntity {
     pub(crate) name: Name,
     pub(crate) handle: String,
     pub(crate) version: i64,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) updated_at: DateTime<Utc>,
 }
 
 /// A business entity to make.
@@ -76,6 +79,8 @@ pub(crate) async fn create(
                 name: new.name.clone(),
                 handle,
                 version: tx.next_event(),
+                created_at: tx.now,
+                updated_at: tx.now,
             };
             tx.record(NewEvent {
                 kind: "business_entity.created",
@@ -128,6 +133,7 @@ pub(crate) async fn update(
                 });
             }
             after.version = tx.next_event();
+            after.updated_at = tx.now;
             tx.record(NewEvent {
                 kind: "business_entity.updated",
                 subject: after.id.uuid(),

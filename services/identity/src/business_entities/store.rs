@@ -1,5 +1,6 @@
 //! How business entities are kept.
 
+use chrono::{DateTime, Utc};
 use diesel::{
     QueryableByName,
     sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid},
@@ -25,6 +26,10 @@ struct EntityRow {
     handle: String,
     #[diesel(sql_type = BigInt)]
     version: i64,
+    #[diesel(sql_type = Timestamptz)]
+    created_at: DateTime<Utc>,
+    #[diesel(sql_type = Timestamptz)]
+    updated_at: DateTime<Utc>,
 }
 
 /// All business entities by name, or the one of that id.
@@ -34,15 +39,17 @@ pub(super) fn list(
 ) -> Result<Vec<BusinessEntity>, Error> {
     let mut statement = sql(
         "list business entities",
-        "SELECT business_entity_id, name, handle, version FROM business_entities \
-         WHERE deleted_event IS NULL AND site_id = ?",
+        "SELECT b.business_entity_id, b.name, b.handle, b.version, \
+           b.created_at, e.occurred_at AS updated_at \
+         FROM business_entities b JOIN events e ON e.site_id = b.site_id AND e.number = b.version \
+         WHERE b.deleted_event IS NULL AND b.site_id = ?",
     )
     .bind::<SqlUuid, _>(tx.site_id());
     if let Some(id) = only {
-        statement.push(" AND business_entity_id = ?");
+        statement.push(" AND b.business_entity_id = ?");
         statement.push_bind::<SqlUuid, _>(id.uuid());
     }
-    statement.push(" ORDER BY name_key");
+    statement.push(" ORDER BY b.name_key");
     tx.load::<EntityRow>(statement)?
         .into_iter()
         .map(|row| {
@@ -51,6 +58,8 @@ pub(super) fn list(
                 name: Name::named(&row.name, "name")?,
                 handle: row.handle,
                 version: row.version,
+                created_at: row.created_at,
+                updated_at: row.updated_at,
             })
         })
         .collect()

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 
 pub(crate) use self::{
     page::{Page, PageToken, digest, digest_of},
-    read::{read, read_order},
+    read::{DEPTH_MAX, read, read_order},
     sql::{push_condition, push_order, sort_key},
 };
 

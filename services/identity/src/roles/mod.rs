@@ -3,6 +3,7 @@
 pub(crate) mod rpc;
 mod store;
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
 pub(crate) use self::store::insert_built_in;
@@ -26,6 +27,8 @@ pub(crate) struct Role {
     /// Sorted.
     pub(crate) permissions: Vec<String>,
     pub(crate) version: i64,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) updated_at: DateTime<Utc>,
 }
 
 /// A custom role to make.
@@ -71,6 +74,8 @@ pub(crate) async fn create(
                 built_in: false,
                 permissions: new.permissions.clone(),
                 version: tx.next_event(),
+                created_at: tx.now,
+                updated_at: tx.now,
             };
             tx.record(NewEvent {
                 kind: "role.created",
@@ -148,6 +153,7 @@ pub(crate) async fn update(
                 return Err(name_taken(taken));
             }
             after.version = tx.next_event();
+            after.updated_at = tx.now;
             tx.record(NewEvent {
                 kind: "role.updated",
                 subject: after.id.uuid(),

@@ -1,5 +1,6 @@
 //! How roles are kept.
 
+use chrono::{DateTime, Utc};
 use diesel::{
     QueryableByName,
     sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid},
@@ -58,6 +59,10 @@ struct RoleRow {
     is_built_in: bool,
     #[diesel(sql_type = BigInt)]
     version: i64,
+    #[diesel(sql_type = Timestamptz)]
+    created_at: DateTime<Utc>,
+    #[diesel(sql_type = Timestamptz)]
+    updated_at: DateTime<Utc>,
     #[diesel(sql_type = Array<Text>)]
     permissions: Vec<String>,
 }
@@ -67,9 +72,11 @@ pub(super) fn list(tx: &mut SiteTx<'_, '_>, only: Option<RoleId>) -> Result<Vec<
     let mut statement = sql(
         "list roles",
         "SELECT r.role_id, r.name, r.built_in IS NOT NULL AS is_built_in, r.version, \
+           r.created_at, e.occurred_at AS updated_at, \
            ARRAY(SELECT p.permission FROM role_permissions p WHERE p.site_id = r.site_id \
                  AND p.role_id = r.role_id AND p.to_event IS NULL ORDER BY p.permission) AS permissions \
-         FROM roles r WHERE r.deleted_event IS NULL AND r.site_id = ?",
+         FROM roles r JOIN events e ON e.site_id = r.site_id AND e.number = r.version \
+         WHERE r.deleted_event IS NULL AND r.site_id = ?",
     )
     .bind::<SqlUuid, _>(tx.site_id());
     if let Some(id) = only {
@@ -86,6 +93,8 @@ pub(super) fn list(tx: &mut SiteTx<'_, '_>, only: Option<RoleId>) -> Result<Vec<
                 built_in: row.is_built_in,
                 permissions: row.permissions,
                 version: row.version,
+                created_at: row.created_at,
+                updated_at: row.updated_at,
             })
         })
         .collect()

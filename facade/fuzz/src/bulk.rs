@@ -1,0 +1,3 @@
+//! x
+/// x
+pub fn check(_input: &[u8]) {}
