@@ -14,16 +14,16 @@ use clap::Parser;
 use crate::{arguments::Arguments, connection::Settings};
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let outcome = Settings::resolve(&arguments.global).and_then(|settings| {
+    let Arguments { global, command } = Arguments::parse();
+    let outcome = Settings::resolve(&global).and_then(|settings| {
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(failure::Failure::from)?
-            .block_on(commands::run(&settings, arguments))
+            .block_on(commands::run(&settings, command))
     });
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(outcome) => ExitCode::from(outcome.exit_code()),
         Err(failure) => {
             eprintln!("error: {failure}");
             failure.exit_code()
