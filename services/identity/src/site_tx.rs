@@ -197,7 +197,10 @@ impl Identity {
                     Ok(((tx.written(), more), Finish::Commit))
                 })
                 .await?;
-            self.metrics.events.inc_by(ended);
+            if ended > 0 {
+                self.metrics.events.inc_by(ended);
+                self.watches.wake();
+            }
             if !more {
                 return Ok(());
             }
