@@ -41,6 +41,8 @@ mod providers;
 mod python_client;
 mod random_input;
 mod roles;
+mod rosterctl;
+mod rosterctl_files;
 mod scim2_tester;
 mod scopes;
 mod search;

@@ -34,7 +34,7 @@ Examples:
   rosterctl sites create acme --owner-email olivia@acme.example \\
       --given-name Olivia --family-name Owner
   rosterctl --site acme credentials issue --label Okta --scope provision > token
-  rosterctl --site acme access check ann@acme.example --permission invoices.read
+  rosterctl --site acme access check ann@acme.example --permission invoices.view
   rosterctl --site acme import members people.csv --dry-run
   rosterctl --site acme --output json events list --limit 20
 

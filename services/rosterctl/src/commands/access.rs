@@ -28,8 +28,8 @@ pub(crate) enum Access {
     /// Ask whether a member holds a permission or a role: exit code 0 for yes, 7 for no
     #[command(after_help = "\
 Examples:
-  rosterctl access check ann@acme.example --permission invoices.read
-  rosterctl access check ann@acme.example --permission invoices.read --entity 'EU GmbH'
+  rosterctl access check ann@acme.example --permission invoices.view
+  rosterctl access check ann@acme.example --permission invoices.view --entity 'EU GmbH'
   rosterctl access check ann@acme.example --role Admin --as-of 2026-10-01T12:00:00Z
   if rosterctl access check ann@acme.example --role Owner; then echo 'may'; fi")]
     Check {
@@ -41,7 +41,7 @@ Examples:
     /// Explain the answer to a question: what is behind a yes, what would make a no a yes
     #[command(after_help = "\
 Examples:
-  rosterctl access explain ann@acme.example --permission invoices.read --entity 'US Inc'
+  rosterctl access explain ann@acme.example --permission invoices.view --entity 'US Inc'
   rosterctl access explain ann@acme.example --role Admin --as-of 1234")]
     Explain {
         #[command(flatten)]
@@ -66,7 +66,7 @@ Examples:
   rosterctl access who --role Admin
   rosterctl access who --role Admin --as-of 2026-10-01T12:00:00Z
   rosterctl access who --entity 'EU GmbH'
-  rosterctl access who --permission invoices.read --entity 'EU GmbH'")]
+  rosterctl access who --permission invoices.view --entity 'EU GmbH'")]
     Who {
         /// Who holds this role, by name or id
         #[arg(long, conflicts_with_all = ["permission", "entity"], required_unless_present_any = ["permission", "entity"])]

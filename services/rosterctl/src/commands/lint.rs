@@ -211,13 +211,17 @@ fn check(names: &[(u64, String)], site: &Site, prefix: &str) -> Vec<Checked> {
             prefix,
             display_name: name,
         };
-        let (verdict, why) = match seen.insert(key(name), *line) {
+        let (verdict, why) = match seen.get(&key(name)) {
             Some(before) => (
                 Verdict::Refused,
                 format!("It stands in line {before} already."),
             ),
             None => judge(&naming, site, &mut given, *line),
         };
+        // A refused name is no group, so it is in no other's way.
+        if verdict != Verdict::Refused {
+            seen.insert(key(name), *line);
+        }
         checked.push(Checked {
             line: *line,
             name: name.clone(),

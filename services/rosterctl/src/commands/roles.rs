@@ -39,7 +39,7 @@ Examples:
     /// Make a custom role
     #[command(after_help = "\
 Examples:
-  rosterctl roles create Auditor --permission invoices.read --permission reports.read")]
+  rosterctl roles create Auditor --permission invoices.view --permission customers.view")]
     Create {
         /// The name, unique in the site
         name: String,
@@ -53,7 +53,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   rosterctl roles update Auditor --name Examiner
-  rosterctl roles update Auditor --add-permission reports.export --dry-run")]
+  rosterctl roles update Auditor --add-permission data.export --dry-run")]
     Update {
         /// The role, by name or id
         role: String,

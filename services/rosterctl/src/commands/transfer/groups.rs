@@ -41,11 +41,9 @@ pub(super) async fn export(
     for group in groups::list(settings, None, usize::MAX).await? {
         let group = groups::with_members(settings, group.id).await?;
         // Whoever became a member since the members were read is in the next export.
-        let members: Vec<&String> = group
-            .member_ids
-            .iter()
-            .filter_map(|id| user_names.get(id))
-            .collect();
+        let ids = group.member_ids.iter();
+        let mut members: Vec<&String> = ids.filter_map(|id| user_names.get(id)).collect();
+        members.sort();
         let (kind, name) = target_words(&group);
         let object = json!({
             "display_name": group.display_name,
