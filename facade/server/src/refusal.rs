@@ -407,6 +407,7 @@ mod tests {
         (refusal.error.status, refusal.error.scim_type)
     }
 
+    /// Conformance: 130.
     #[test]
     fn every_reason_has_its_answer() {
         use ErrorReason as R;
@@ -458,6 +459,7 @@ mod tests {
         }
     }
 
+    /// Conformance: 130.
     #[test]
     fn a_status_without_a_reason_goes_by_its_code() {
         for (code, answer) in [
@@ -491,6 +493,7 @@ mod tests {
         assert_eq!(Refusal::from(cut).error.status, 429);
     }
 
+    /// Conformance: 129.
     #[test]
     fn retry_after_is_whole_seconds() {
         let after = |delay| {
