@@ -67,14 +67,27 @@ pub(crate) struct Global {
         long,
         global = true,
         env = "ROSTER_GRPC_ADDR",
+        hide_env_values = true,
         value_name = "HOST:PORT"
     )]
     pub(crate) addr: Option<String>,
     /// A file that holds the token and nothing else (or the token in ROSTER_TOKEN)
-    #[arg(long, global = true, env = "ROSTER_TOKEN_FILE", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        env = "ROSTER_TOKEN_FILE",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
     pub(crate) token_file: Option<PathBuf>,
     /// The site's domain; a token of one site may leave it out
-    #[arg(long, global = true, env = "ROSTER_SITE_DOMAIN", value_name = "DOMAIN")]
+    #[arg(
+        long,
+        global = true,
+        env = "ROSTER_SITE_DOMAIN",
+        hide_env_values = true,
+        value_name = "DOMAIN"
+    )]
     pub(crate) site: Option<String>,
     /// How to print answers
     #[arg(long, global = true, value_enum, default_value_t = Output::Table)]

@@ -150,12 +150,24 @@ impl Settings {
             .map_err(|_| Failure::new(format!("{:?} is no address: host:port", self.addr)))?;
         let channel = endpoint
             .connect_timeout(Duration::from_secs(5))
+            .tcp_nodelay(true)
             .connect_lazy();
         Ok(self.channel.get_or_init(|| channel).clone())
     }
 
     /// A request with the token for this purpose.
     pub(crate) fn request<T>(&self, purpose: Purpose, message: T) -> Result<Request<T>, Failure> {
+        let mut request = self.request_of_any_length(purpose, message)?;
+        request.set_timeout(DEADLINE);
+        Ok(request)
+    }
+
+    /// The same without a deadline, for a stream.
+    pub(crate) fn request_of_any_length<T>(
+        &self,
+        purpose: Purpose,
+        message: T,
+    ) -> Result<Request<T>, Failure> {
         let Tokens {
             given,
             bootstrap,
@@ -175,7 +187,6 @@ impl Settings {
             .parse()
             .map_err(|_| Failure::new("the token has characters that a token can't have"))?;
         request.metadata_mut().insert("authorization", value);
-        request.set_timeout(DEADLINE);
         Ok(request)
     }
 

@@ -233,9 +233,14 @@ pub(crate) fn event(event: &Event) -> Value {
         "subject_id": event.subject_id,
         "trace_id": some(&event.trace_id),
         "site_id": event.site_id,
+        "site_domain": event.site_domain,
         "before": event.before.as_ref().map(object),
         "after": event.after.as_ref().map(object),
         "access_changes": event.access_changes.iter().map(change).collect::<Vec<_>>(),
+        "members": event.members,
+        "gained": event.gained,
+        "lost": event.lost,
+        "unknown_member_ids": event.unknown_member_ids,
     })
 }
 

@@ -4,6 +4,8 @@ mod arguments;
 mod commands;
 mod connection;
 mod failure;
+#[cfg(test)]
+mod guide;
 mod json;
 mod show;
 

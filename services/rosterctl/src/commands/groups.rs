@@ -133,7 +133,7 @@ Examples:
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Prefix {
     /// The first part of names of the convention, as the facade is set to
-    #[arg(long, env = "ROSTER_GROUP_PREFIX", default_value = "CB", value_parser = group_convention::prefix)]
+    #[arg(long, env = "ROSTER_GROUP_PREFIX", hide_env_values = true, default_value = "CB", value_parser = group_convention::prefix)]
     pub(super) prefix: String,
 }
 

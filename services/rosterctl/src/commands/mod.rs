@@ -119,12 +119,12 @@ fn print_write(
     print(settings, text, || object.clone())
 }
 
-/// Writes to standard output.
-fn write_out(bytes: &[u8]) -> Result<(), Failure> {
+/// Writes to standard output. False: whoever read there has read enough (`| head`).
+fn write_out(bytes: &[u8]) -> Result<bool, Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
-        // Whoever reads has read enough (`| head`).
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        outcome => Ok(outcome?),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
