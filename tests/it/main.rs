@@ -8,6 +8,7 @@ mod assumed;
 mod bad_input;
 mod bulk;
 mod catalogue;
+mod client;
 mod concurrency;
 mod conformance;
 mod contract;

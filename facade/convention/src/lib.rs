@@ -3,6 +3,7 @@
 //! such a target exists. Where it does not, the sentence for the administrator is made here.
 
 use identity_proto::v1::{ErrorReason, TargetByName, TargetKind};
+use roster_folding::key;
 
 /// The most names that a message lists.
 const LISTED: usize = 12;
@@ -85,7 +86,7 @@ impl<'a> Naming<'a> {
         if first != self.prefix {
             // `cb/acme/..` and ` CB/acme/..` are meant for us; taken for outsiders they would be kept
             // by a site that keeps those, and would silently grant nothing.
-            let meant = first.trim().to_lowercase() == self.prefix.to_lowercase();
+            let meant = key(first) == key(self.prefix);
             return if meant {
                 Reading::Malformed(Problem::Prefix)
             } else {
