@@ -1,6 +1,7 @@
 //! Why identity refused what stands in a user's `roles` or `entitlements`, for the administrator who will read
 //! it. Only a refusal pays for looking up what there is.
 
+use group_convention::MAX_NAME;
 use identity_proto::v1::{Entitlements, ListBusinessEntitiesRequest, ListRolesRequest, NamedRef};
 use roster_folding::key;
 use scim_protocol::entitlement::{BUSINESS_ENTITY, ROLE};
@@ -9,7 +10,6 @@ use tonic::Status;
 
 use crate::{
     admission::Call,
-    convention::MAX_NAME,
     refusal::{Refusal, is_of_entitlements},
     translate::catalogue::is_owner,
 };
