@@ -110,6 +110,7 @@ async fn discovery_goes_in_oktas_order() {
     );
 }
 
+/// Conformance: 26.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_a_role_or_an_entity_shows_when_it_was() {
     let world = World::start().await;
@@ -149,6 +150,7 @@ async fn a_change_of_a_role_or_an_entity_shows_when_it_was() {
     assert_eq!(newest.is(200).resources()[0]["displayName"], "EU SE");
 }
 
+/// Conformance: 127.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_be_named_is_read_only_and_of_the_site() {
     let world = World::start().await;

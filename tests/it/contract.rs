@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use identity_proto::v1 as pb;
 use identity_tests::{
     rpc::{by_id, by_user_name, role},
+    watch::{resume, watch},
     world::{OWNER, Settings, World},
     writes::{mask, member, reason, refused},
 };
@@ -326,6 +327,12 @@ async fn every_way_to_fail_says_why_to_a_machine() {
         Code::InvalidArgument,
         "PAGE_TOKEN_INVALID",
     );
+    let (token, _) = world.issue("acme", &[pb::Scope::Watch]).await;
+    seen.refusal(
+        watch(&world.caller(&token), resume("e30")).await,
+        Code::InvalidArgument,
+        "RESUME_TOKEN_INVALID",
+    );
     let stale = rpc.caller.request(pb::DeleteMemberRequest {
         member_id: ann.clone(),
         if_versions: vec![1, 2],
@@ -420,6 +427,7 @@ async fn every_way_to_fail_says_why_to_a_machine() {
         "UNAVAILABLE",
         "DEADLINE_EXCEEDED",
         "CONTENDED",
+        "WATCH_ENDED",
         "METHOD_UNKNOWN",
         "MESSAGE_MALFORMED",
         "MESSAGE_TOO_LARGE",
@@ -458,6 +466,7 @@ async fn too_many_requests_are_told_when_to_come_back() {
     acme.scim.get("/Users").await.is(200);
 }
 
+/// Conformance: 55.
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_and_masks_have_bounds() {
     let world = World::start().await;

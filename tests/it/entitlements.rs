@@ -31,6 +31,7 @@ fn sources(granted: &[pb::GrantedTarget], name: &str) -> Vec<Source> {
     grants.filter_map(|grant| grant.source).collect()
 }
 
+/// Conformance: 69.
 #[tokio::test(flavor = "multi_thread")]
 async fn grants_arrive_as_a_put() {
     let world = World::start().await;

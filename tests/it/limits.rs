@@ -45,6 +45,7 @@ async fn unannounced(scim: &Scim, method: &Method, path: &str, body: &[u8]) -> S
     answer
 }
 
+/// Conformance: 13.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_over_the_limit_is_refused_naming_the_limit() {
     let scene = Scene::set(Settings::default()).await;
@@ -126,6 +127,7 @@ async fn the_limits_are_settings_and_sizes_come_before_tokens() {
     scene.is_untouched().await;
 }
 
+/// Conformance: 4.
 #[tokio::test(flavor = "multi_thread")]
 async fn headers_and_addresses_over_the_limit_are_refused_naming_the_limit() {
     let scene = Scene::set(Settings::default()).await;
@@ -239,6 +241,7 @@ async fn large_bodies_have_a_bounded_room_together() {
         .error(409, "uniqueness");
 }
 
+/// Conformance: 129.
 #[tokio::test(flavor = "multi_thread")]
 async fn too_many_requests_wait_for_whole_seconds() {
     let settings = Settings {

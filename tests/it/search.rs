@@ -24,6 +24,7 @@ fn shown(page: &Value) -> Vec<&str> {
         .collect()
 }
 
+/// Conformance: 65, 66, 121.
 #[tokio::test(flavor = "multi_thread")]
 async fn both_types_are_searched_as_they_are_listed() {
     let world = World::start().await;
@@ -163,6 +164,7 @@ async fn both_types_are_searched_as_they_are_listed() {
     );
 }
 
+/// Conformance: 65.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_search_that_is_none_is_refused() {
     let world = World::start().await;

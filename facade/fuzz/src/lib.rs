@@ -8,3 +8,5 @@ pub mod path;
 mod samples;
 #[cfg(test)]
 mod seeded;
+#[cfg(test)]
+mod worst;

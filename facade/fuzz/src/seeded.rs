@@ -9,7 +9,7 @@ use std::{
 };
 
 /// How many inputs are made for a target.
-const INPUTS: u64 = 6_000;
+const INPUTS: u64 = 4_000;
 
 /// How long one may take here, unoptimised and on a machine that is busy. libFuzzer's limit is for the rest.
 const TIME: Duration = Duration::from_secs(5);

@@ -28,7 +28,7 @@ pub const MAX_OPERATIONS: usize = 1000;
 /// How many bytes of lists [`apply`] looks through and copies, each as often as there is a condition to hold
 /// against it. Without this bound a body of a megabyte has a filter look at a text of half a megabyte thousands of
 /// times, or puts that text into a thousand entries.
-pub const MAX_LOOKS: usize = 32 << 20;
+pub const MAX_LOOKS: usize = 8 << 20;
 
 /// What an operation does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -449,6 +449,7 @@ mod tests {
         error.detail
     }
 
+    /// Conformance: 15, 95.
     #[test]
     fn names_take_the_schemas_spelling_and_the_rest_is_dropped() {
         let read = user(json!({
@@ -469,6 +470,7 @@ mod tests {
         );
     }
 
+    /// Conformance: 88.
     #[test]
     fn booleans_may_be_texts_and_nothing_else_may() {
         for (sent, read) in [
@@ -496,6 +498,7 @@ mod tests {
         );
     }
 
+    /// Conformance: 21.
     #[test]
     fn what_is_required_may_not_be_empty() {
         for body in [
@@ -532,6 +535,7 @@ mod tests {
         assert!(refusal(json!({"userName": "a", "emails": true})).starts_with("emails "));
     }
 
+    /// Conformance: 97.
     #[test]
     fn a_value_under_one_label_is_there_once() {
         let read = user(json!({
@@ -560,6 +564,7 @@ mod tests {
         );
     }
 
+    /// Conformance: 98.
     #[test]
     fn a_reference_is_a_uri() {
         for good in [
@@ -585,12 +590,14 @@ mod tests {
         assert_eq!(detail, "profileUrl must be a URI.");
     }
 
+    /// Conformance: 97.
     #[test]
     fn two_primaries_contradict() {
         let email = json!({"value": "x", "primary": true});
         assert!(refusal(json!({"userName": "a", "emails": [email, email]})).contains("primary"));
     }
 
+    /// Conformance: 8, 23.
     #[test]
     fn schemas_must_name_the_resource() {
         let sent = |schemas: Value| read(&USER, json!({"schemas": schemas, "userName": "a"}));

@@ -22,7 +22,7 @@ use crate::{
     lists::{Slice, answer},
     refusal::Refusal,
     reply::Reply,
-    translate::catalogue as translate,
+    translate::{catalogue as translate, query::MAX_NODES},
 };
 
 /// A resource, and its version.
@@ -150,6 +150,12 @@ fn select(
 ) -> Result<Selected, ScimError> {
     let mut found = Vec::new();
     if let Some(filter) = &query.filter {
+        // As many as identity takes of the filters that it carries out.
+        if filter.weight() > MAX_NODES {
+            return Err(ScimError::invalid_filter(format!(
+                "The filter has more than {MAX_NODES} conditions."
+            )));
+        }
         // Once for its errors: a wrong filter is wrong also where the list is empty.
         filter.matches_among(&Value::Null, resource_type, beside)?;
     }

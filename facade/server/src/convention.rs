@@ -8,6 +8,9 @@ use identity_proto::v1::{ErrorReason, TargetByName, TargetKind};
 /// The most names that a message lists.
 const LISTED: usize = 12;
 
+/// The longest name of a role or a business entity, in bytes.
+pub(crate) const MAX_NAME: usize = 255;
+
 /// A group's display name, and the first part that the convention's names have.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Naming<'a> {
@@ -220,8 +223,9 @@ fn suggestion(naming: &Naming<'_>, domain: &str, fact: &dyn Fn(&str) -> String) 
         .unwrap_or_default()
         .trim()
         .to_lowercase();
-    let best = known
-        .iter()
+    // What is longer than any name is close to none, and takes its length times theirs to compare.
+    let comparable = known.iter().filter(|_| last.len() <= MAX_NAME);
+    let best = comparable
         .map(|&(kind, name)| {
             (
                 strsim::jaro_winkler(&last, &name.to_lowercase()),

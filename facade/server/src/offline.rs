@@ -8,6 +8,7 @@ use scim_protocol::{
 use serde_json::{Map, Value};
 
 use crate::{
+    bulk,
     translate::{
         Site,
         group_patch::{self, GroupChange},
@@ -79,6 +80,11 @@ pub fn patched(before: &Member, operations: &[Operation]) -> Result<Member, Scim
 /// Whether a PATCH of a user needs no look at it, and what it then says of `active`.
 pub fn only_activity(operations: &[Operation]) -> Option<Option<bool>> {
     users::only_activity(operations)
+}
+
+/// The address of what an operation of a bulk request works on.
+pub fn bulk_address(path: &str) -> Result<String, ScimError> {
+    bulk::address(path, &site())
 }
 
 /// What a PATCH makes of a group. What is none stays as it is.

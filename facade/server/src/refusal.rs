@@ -410,6 +410,7 @@ mod tests {
         (refusal.error.status, refusal.error.scim_type)
     }
 
+    /// Conformance: 130.
     #[test]
     fn every_reason_has_its_answer() {
         use ErrorReason as R;
@@ -461,6 +462,7 @@ mod tests {
         }
     }
 
+    /// Conformance: 130.
     #[test]
     fn a_status_without_a_reason_goes_by_its_code() {
         for (code, answer) in [
@@ -494,6 +496,7 @@ mod tests {
         assert_eq!(Refusal::from(cut).error.status, 429);
     }
 
+    /// Conformance: 129.
     #[test]
     fn retry_after_is_whole_seconds() {
         let after = |delay| {

@@ -32,6 +32,7 @@ mod tests {
 
     use super::*;
 
+    /// Conformance: 100.
     #[test]
     fn keys_ignore_case_width_composition_and_space_around() {
         assert_eq!(key("  Straße "), key("STRASSE"));
@@ -40,6 +41,7 @@ mod tests {
         assert_ne!(key("a b"), key("ab"));
     }
 
+    /// Conformance: 100.
     #[test]
     fn no_language_is_preferred() {
         // Unicode's default folding, not Turkish: a dotless i is a letter of its own.

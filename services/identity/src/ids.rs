@@ -79,6 +79,7 @@ ids! {
 mod tests {
     use super::*;
 
+    /// Conformance: 19.
     #[test]
     fn an_id_is_written_in_one_way() {
         let id = MemberId::new();

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use identity_runtime::tls::ClientTlsArgs;
 
 const EXAMPLES: &str = "\
 Tokens: a command takes the one of --token-file or ROSTER_TOKEN. Where neither
@@ -35,7 +36,7 @@ pub(crate) struct Arguments {
 /// What every command takes.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// Where identity is, as host:port [default: 127.0.0.1:8481]
+    /// Where identity is, as host:port, or https://host:port for TLS [default: 127.0.0.1:8481]
     #[arg(
         long,
         global = true,
@@ -43,6 +44,9 @@ pub(crate) struct Global {
         value_name = "HOST:PORT"
     )]
     pub(crate) addr: Option<String>,
+    /// TLS to identity.
+    #[command(flatten)]
+    pub(crate) tls: ClientTlsArgs,
     /// A file that holds the token and nothing else (or the token in ROSTER_TOKEN)
     #[arg(long, global = true, env = "ROSTER_TOKEN_FILE", value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
@@ -112,6 +116,9 @@ pub(crate) enum Credentials {
         /// When it stops working by itself: 90d, 12h, 30m
         #[arg(long, value_name = "TIME", value_parser = parse_time)]
         expires_in: Option<Duration>,
+        /// Take the token over mutual TLS only, from a client whose certificate has this name
+        #[arg(long, value_name = "NAME")]
+        certificate_name: Option<String>,
         /// For all sites instead of one
         #[arg(long)]
         all_sites: bool,

@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, env, fs, path::Path, time::Duration};
 
 use identity_proto::v1::{SiteRef, site_ref};
+use identity_runtime::tls::ClientTlsArgs;
 use tonic::{
     Request,
     transport::{Channel, Endpoint},
@@ -26,6 +27,7 @@ pub(crate) struct Settings {
     addr: String,
     site: Option<String>,
     tokens: Tokens,
+    tls: ClientTlsArgs,
     pub(crate) output: Output,
 }
 
@@ -92,6 +94,7 @@ impl Settings {
                 bootstrap: find("ROSTER_BOOTSTRAP_TOKEN"),
                 service: find("ROSTER_SERVICE_TOKEN"),
             },
+            tls: global.tls.clone(),
             output: global.output,
         })
     }
@@ -108,10 +111,12 @@ impl Settings {
     pub(crate) fn channel(&self) -> Result<Channel, Failure> {
         let url = match self.addr.contains("://") {
             true => self.addr.clone(),
-            false => format!("http://{}", self.addr),
+            false if self.tls == ClientTlsArgs::default() => format!("http://{}", self.addr),
+            false => format!("https://{}", self.addr),
         };
         let endpoint = Endpoint::from_shared(url)
             .map_err(|_| Failure::new(format!("{:?} is no address: host:port", self.addr)))?;
+        let endpoint = self.tls.secure(endpoint).map_err(Failure::new)?;
         Ok(endpoint
             .connect_timeout(Duration::from_secs(5))
             .connect_lazy())
@@ -168,6 +173,7 @@ mod tests {
     fn global() -> Global {
         Global {
             addr: None,
+            tls: ClientTlsArgs::default(),
             token_file: None,
             site: None,
             output: Output::Table,

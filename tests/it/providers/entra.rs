@@ -207,6 +207,7 @@ async fn a_person_from_the_connection_test_to_the_hard_delete() {
     );
 }
 
+/// Conformance: 88.
 #[tokio::test(flavor = "multi_thread")]
 async fn texts_stand_for_booleans_wherever_one_is_meant() {
     let world = World::start().await;
@@ -252,6 +253,7 @@ async fn texts_stand_for_booleans_wherever_one_is_meant() {
     );
 }
 
+/// Conformance: 74.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_in_one_operation_undoes_the_others() {
     let world = World::start().await;

@@ -8,6 +8,7 @@ use super::{
     *,
 };
 
+/// Conformance: 76.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_life_cycle_with_the_flag() {
     let world = World::start().await;

@@ -39,6 +39,7 @@ fn lookup(name: &str) -> String {
     format!("/Users?filter=userName+eq+%22{name}%22&")
 }
 
+/// Conformance: 1, 12.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_life_cycle() {
     let world = World::start().await;

@@ -263,6 +263,7 @@ mod tests {
             .to_string()
     }
 
+    /// Conformance: 42, 44.
     #[test]
     fn what_clients_send_parses() {
         for text in [
@@ -291,6 +292,7 @@ mod tests {
         );
     }
 
+    /// Conformance: 43.
     #[test]
     fn and_binds_closer_than_or_and_not_closer_than_and() {
         let parsed = |text| Filter::parse(text).unwrap();
@@ -308,6 +310,7 @@ mod tests {
         );
     }
 
+    /// Conformance: 44, 51, 54.
     #[test]
     fn what_is_not_a_filter_says_where() {
         for (text, position) in [
@@ -339,6 +342,7 @@ mod tests {
         }
     }
 
+    /// Conformance: 55.
     #[test]
     fn length_and_depth_are_bounded() {
         let nested = |depth| format!("{}a pr{}", "(".repeat(depth), ")".repeat(depth));
@@ -430,6 +434,7 @@ mod tests {
             prop_assert_eq!(Filter::parse(&text).unwrap(), filter);
         }
 
+        /// Conformance: 55.
         #[test]
         fn no_text_makes_it_panic(text in any::<String>()) {
             let _outcome = Filter::parse(&text);

@@ -94,7 +94,7 @@ pub(super) fn change(
         }
     };
     prefer(&mut elements, &touched, place)?;
-    let elements = merged(elements, &touched, attribute);
+    let elements = merged(elements, &touched, place);
     if elements.len() > MAX_VALUES {
         return Err(ScimError::invalid_value(format!(
             "{} would have more than {MAX_VALUES} values.",
@@ -117,9 +117,10 @@ fn bytes(value: &Value) -> usize {
     }
 }
 
-/// Makes one of the elements that an operation made the same, as if they had come together; what it touched says
-/// last how they are.
-fn merged(elements: Vec<Value>, touched: &BTreeSet<usize>, attribute: &Attribute) -> Vec<Value> {
+/// Sweeps out what holds nothing, and makes one of the elements that an operation through a filter made the same, as
+/// if they had come together; what it touched says last how they are.
+fn merged(elements: Vec<Value>, touched: &BTreeSet<usize>, place: &Place<'_>) -> Vec<Value> {
+    let attribute = place.attribute;
     let holds = |element: &Value| {
         element
             .as_object()
@@ -131,12 +132,13 @@ fn merged(elements: Vec<Value>, touched: &BTreeSet<usize>, attribute: &Attribute
         .filter(|(_, element)| holds(element))
         .map(|(index, element)| (touched.contains(&index), element))
         .collect();
-    let repeat = !Distinct::are(attribute, kept.iter().map(|(_, element)| element));
-    if repeat {
+    let some_repeat = place.path.filter.is_some()
+        && !Distinct::are(attribute, kept.iter().map(|(_, element)| element));
+    if some_repeat {
         kept.sort_by_key(|(is_touched, _)| *is_touched);
     }
     let kept = kept.into_iter().map(|(_, element)| element).collect();
-    if repeat {
+    if some_repeat {
         Distinct::of(attribute, Vec::new()).with(kept).0
     } else {
         kept

@@ -95,6 +95,7 @@ fn a_value_filter_folds_as_a_list_does() {
     assert_eq!(emails.as_array().unwrap().len(), 3, "{emails}");
 }
 
+/// Conformance: 73, 75.
 #[test]
 fn the_message_must_be_one() {
     let read = |body: Value| parse(body).unwrap_err().scim_type.unwrap();
@@ -131,6 +132,7 @@ fn the_message_must_be_one() {
     );
 }
 
+/// Conformance: 75, 77.
 #[test]
 fn okta_sends_path_less_objects() {
     let after = patched(json!([{"op": "replace", "value": {
@@ -158,6 +160,7 @@ fn entra_sends_capitals_and_texts_for_booleans() {
     );
 }
 
+/// Conformance: 76.
 #[test]
 fn entra_sends_dotted_and_qualified_keys() {
     let manager = format!("{}:manager", ENTERPRISE_USER.id);
@@ -255,6 +258,7 @@ fn what_filters_look_through_and_copy_is_bounded() {
     refused((0..1000).map(|_| op("add", "ims", long.clone())).collect());
 }
 
+/// Conformance: 80.
 #[test]
 fn entra_makes_an_element_through_its_type() {
     let after = one("Add", "phoneNumbers[type eq \"mobile\"].value", json!("1")).unwrap();
@@ -366,6 +370,7 @@ fn entra_puts_a_document_into_the_text_of_a_role() {
     }
 }
 
+/// Conformance: 81.
 #[test]
 fn entra_removes_by_value() {
     let after = one(
@@ -380,6 +385,7 @@ fn entra_removes_by_value() {
     assert_eq!(remove("emails").unwrap().get("emails"), None);
 }
 
+/// Conformance: 78.
 #[test]
 fn add_appends_without_repeating() {
     let after = one(
@@ -397,6 +403,7 @@ fn add_appends_without_repeating() {
     );
 }
 
+/// Conformance: 78, 79.
 #[test]
 fn complex_attributes_merge() {
     for op in ["add", "replace"] {
@@ -423,6 +430,7 @@ fn complex_attributes_merge() {
     );
 }
 
+/// Conformance: 79.
 #[test]
 fn replace_without_a_filter_takes_the_whole_list() {
     let after = one(
@@ -446,6 +454,7 @@ fn replace_without_a_filter_takes_the_whole_list() {
     );
 }
 
+/// Conformance: 85.
 #[test]
 fn one_value_is_preferred() {
     let after = one("replace", "emails[type eq \"home\"].primary", json!(true)).unwrap();
@@ -472,6 +481,7 @@ fn one_value_is_preferred() {
     assert_eq!(refused(all), ScimType::InvalidValue);
 }
 
+/// Conformance: 81.
 #[test]
 fn remove_takes_what_it_names() {
     assert_eq!(
@@ -498,6 +508,7 @@ fn remove_takes_what_it_names() {
     assert_eq!(refused(remove("emails[type eq \"x\"]")), ScimType::NoTarget);
 }
 
+/// Conformance: 77, 82.
 #[test]
 fn what_may_not_change_is_refused() {
     for path in [
@@ -541,6 +552,7 @@ fn what_may_not_change_is_refused() {
     }
 }
 
+/// Conformance: 74.
 #[test]
 fn operations_see_each_other_and_all_fail_together() {
     let after = patched(json!([

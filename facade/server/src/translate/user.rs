@@ -1,7 +1,7 @@
 //! A member as a SCIM user, and back.
 //!
 //! A member without e-mail addresses shows its user name as primary work address, which is derived and not stored,
-//! until a client removes it; nor is it shown that a member is active where a client removed that.
+//! until a client removes it; nor is it shown whether a member is active where a client removed that.
 //! A client that puts back what it read must change nothing. A PUT passes on what came: identity, which has the
 //! member before it, knows the address that it did not store, and stores none. A client that gives that same
 //! address to a new member, or to one that has others, gives it an address. A PATCH works on what was read, so
@@ -241,8 +241,8 @@ pub(crate) fn patched(before: &Member, operations: &[Operation]) -> Result<UserV
         }
     }
     values.profile.removed = Some(removed).filter(|removed| *removed != Removed::default());
-    // Of whom nobody says whether it is active, is.
-    values.active = values.active.or(Some(true));
+    // Taking the word away gives nobody access back, and takes none.
+    values.active = values.active.or(Some(before.active));
     Ok(values)
 }
 

@@ -36,7 +36,8 @@ impl<'a> Tx<'a> {
         let mode = if read_only {
             " ISOLATION LEVEL REPEATABLE READ READ ONLY"
         } else {
-            ""
+            // Whatever the database's default is: rules and streams count on a snapshot a statement.
+            " ISOLATION LEVEL READ COMMITTED"
         };
         let site = match context.presented {
             Ok(crate::authn::Presented::Site(site, _)) => site.to_string(),

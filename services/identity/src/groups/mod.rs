@@ -112,6 +112,7 @@ pub(crate) async fn create(
             let moved = membership::add(tx, &group, &new.members)?;
             let mut effect = Effect {
                 members: moved.touched(),
+                unknown: moved.unknown.clone(),
                 ..Effect::default()
             };
             if let Some(target) = &group.target {
@@ -126,7 +127,6 @@ pub(crate) async fn create(
                 after: after.into(),
                 effect: &effect,
             })?;
-            effect.unknown = moved.unknown;
             group.members = moved.added;
             group.members.sort_unstable();
             Ok((group, effect))
@@ -238,7 +238,7 @@ pub(crate) async fn update(
             if let Some(external_id) = &change.external_id {
                 after.external_id = external_id.clone();
             }
-            let mut moved = match &change.membership {
+            let moved = match &change.membership {
                 Some(membership) => membership::apply(tx, &before, membership)?,
                 None => Moved::default(),
             };
@@ -249,13 +249,17 @@ pub(crate) async fn update(
             {
                 return Err(name_taken(other));
             }
-            let mut effect = Effect::default();
-            if !same_attributes || moved.touched() > 0 {
-                effect = record_update(tx, &before, &after, &moved)?;
+            let effect = if !same_attributes || moved.touched() > 0 {
+                let effect = record_update(tx, &before, &after, &moved)?;
                 after.version = tx.site.revision;
                 after.updated_at = tx.now;
-            }
-            effect.unknown = std::mem::take(&mut moved.unknown);
+                effect
+            } else {
+                Effect {
+                    unknown: moved.unknown,
+                    ..Effect::default()
+                }
+            };
             if change.with_members {
                 after.members = store::member_ids(tx, after.id)?;
             }
@@ -275,6 +279,7 @@ fn record_update(
     let new = after.target.as_ref().map(|target| target.id);
     let mut effect = Effect {
         members: moved.touched(),
+        unknown: moved.unknown.clone(),
         ..Effect::default()
     };
     if old == new {

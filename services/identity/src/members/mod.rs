@@ -366,7 +366,7 @@ pub(crate) async fn update(
                     after.profile.keep_activity_hidden(&before.profile);
                 }
             }
-            if !after.active || (change.active.is_some() && change.profile.is_none()) {
+            if change.active.is_some() && change.profile.is_none() {
                 after.profile.show_activity();
             }
             change.entitlements.apply(tx, &mut after)?;

@@ -24,6 +24,7 @@ pub(super) async fn run(settings: &Settings, command: Credentials) -> Result<(),
             label,
             scopes,
             expires_in,
+            certificate_name,
             all_sites,
         } => {
             let request = IssueCredentialRequest {
@@ -35,7 +36,8 @@ pub(super) async fn run(settings: &Settings, command: Credentials) -> Result<(),
                     let moment = Timestamp::from(SystemTime::now() + time);
                     Timestamp { nanos: 0, ..moment }
                 }),
-                validate_only: false,
+                certificate_name: certificate_name.unwrap_or_default(),
+                ..IssueCredentialRequest::default()
             };
             let request = settings.request(Purpose::Administer, request)?;
             let issued = answer(settings, credentials.issue_credential(request).await)?;

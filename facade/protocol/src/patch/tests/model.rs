@@ -440,6 +440,7 @@ fn some_op() -> impl Strategy<Value = Op> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
+    /// Conformance: 74, 78, 79, 81, 85.
     #[test]
     fn the_same_user_or_the_same_error(
         user in some_user(),

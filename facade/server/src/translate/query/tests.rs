@@ -238,6 +238,7 @@ fn logic_keeps_its_shape_and_loses_what_is_known() {
     assert_eq!(urn("eq", "urn:x"), "any");
 }
 
+/// Conformance: 48.
 #[test]
 fn brackets_bind_to_one_entry() {
     for (text, tree) in [
@@ -282,6 +283,7 @@ fn brackets_bind_to_one_entry() {
     }
 }
 
+/// Conformance: 49, 50.
 #[test]
 fn nothing_is_absence_however_it_is_written() {
     for (text, tree) in [
@@ -301,6 +303,7 @@ fn nothing_is_absence_however_it_is_written() {
     }
 }
 
+/// Conformance: 46, 51.
 #[test]
 fn what_has_no_meaning_is_refused_and_named() {
     for (text, named) in [
@@ -363,6 +366,7 @@ fn beside_another_type_its_attributes_have_no_value() {
     assert!(beside("nope pr").is_err());
 }
 
+/// Conformance: 55.
 #[test]
 fn size_is_bounded_by_what_identity_reads() {
     let nested = |levels: usize| {

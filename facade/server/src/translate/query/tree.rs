@@ -4,7 +4,7 @@ use identity_proto::v1::{Comparison, EntryFilter, Filter, FilterList, filter::No
 use scim_protocol::ScimError;
 
 /// How many conditions a filter may have; identity's own maximum.
-const MAX_NODES: usize = 1000;
+pub(crate) const MAX_NODES: usize = 1000;
 
 /// How many levels may stand around a condition; identity's own maximum, which is what protobuf's decoders allow.
 const MAX_LEVELS: usize = 48;

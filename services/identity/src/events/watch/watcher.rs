@@ -3,12 +3,13 @@
 use std::{collections::VecDeque, pin::Pin, time::Duration};
 
 use chrono::Utc;
-use futures_util::{Stream, stream};
+use futures_util::{Stream, future::OptionFuture, stream};
 use identity_proto::v1::{self as pb, watch_events_response::Message};
 use tokio::{
     sync::broadcast::error::RecvError,
-    time::{Instant, sleep_until, timeout, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout},
 };
+use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
 
 use super::{
@@ -29,8 +30,10 @@ use crate::{
 pub(crate) type Watched =
     Pin<Box<dyn Stream<Item = Result<pb::WatchEventsResponse, Status>> + Send>>;
 
-/// How long a watcher that reads on by itself may take for one batch, its turn included.
-const READ_WITHIN: Duration = Duration::from_secs(20);
+/// How long a watcher that reads on by itself may take for one batch.
+const READ_WITHIN: Duration = Duration::from_secs(10);
+/// How long it waits after a reading that failed.
+const READ_AGAIN: Duration = Duration::from_millis(200);
 /// How old what the feed knows may be. After that the watch ends: another process may know more.
 const STALE: Duration = Duration::from_secs(3);
 
@@ -45,6 +48,7 @@ pub(super) struct Watcher {
     place: Place,
     /// Whether it has to read from the database what the feed had handed out before.
     behind: bool,
+    reading: Option<AbortOnDropHandle<Result<Batch, Error>>>,
     /// What it has read so, and not looked at yet.
     read: VecDeque<Found>,
     heartbeat_at: Instant,
@@ -84,6 +88,7 @@ impl Watcher {
             registration,
             place,
             behind: true,
+            reading: None,
             read: VecDeque::new(),
             heartbeat_at: Instant::now() + query.heartbeat,
             opened: Instant::now(),
@@ -122,18 +127,19 @@ impl Watcher {
                 }
                 continue;
             }
-            if self.behind {
-                if Instant::now() >= self.heartbeat_at {
-                    return Ok(self.heartbeat());
-                }
-                self.read_on().await?;
-                continue;
+            if self.behind && self.reading.is_none() {
+                self.reading = Some(AbortOnDropHandle::new(tokio::spawn(self.batch())));
             }
+            let tick = self.heartbeat_at.min(Instant::now() + STALE);
             tokio::select! {
                 biased;
                 () = self.registration.shared.stop.cancelled() => self.check()?,
                 fault = &mut self.registration.end => return Err(revoked(fault.ok())),
-                found = self.registration.queue.recv() => match found {
+                Some(batch) = OptionFuture::from(self.reading.as_mut()) => {
+                    self.reading = None;
+                    self.take_over(batch.map_err(|error| Error::Internal(Box::new(error)))?).await?;
+                }
+                found = self.registration.queue.recv(), if !self.behind => match found {
                     Ok(found) => {
                         if let Some(message) = self.offer(&found)? {
                             let delay = (Utc::now() - found.occurred_at).as_seconds_f64();
@@ -148,11 +154,8 @@ impl Watcher {
                     }
                     Err(RecvError::Closed) => return Err(Error::bug("the queue of events is gone")),
                 },
-                () = sleep_until(self.heartbeat_at.min(Instant::now() + STALE)) => {
-                    let looked = self.registration.shared.feed.borrow().looked;
-                    if looked.elapsed() > STALE {
-                        return Err(Error::WatchEnded("the database does not answer"));
-                    }
+                () = sleep_until(tick) => {
+                    self.check_feed()?;
                     if Instant::now() >= self.heartbeat_at {
                         return Ok(self.heartbeat());
                     }
@@ -238,37 +241,47 @@ impl Watcher {
         }
     }
 
-    /// Reads a batch from the database. The queue fills meanwhile; what it brings twice is passed over.
-    async fn read_on(&mut self) -> Result<(), Error> {
-        let deadline = Instant::now() + READ_WITHIN;
-        let batch = timeout_at(deadline, self.batch(deadline));
-        let batch = tokio::select! {
-            biased;
-            () = self.registration.shared.stop.cancelled() => return self.check(),
-            fault = &mut self.registration.end => return Err(revoked(fault.ok())),
-            batch = batch => batch,
-        };
-        let batch = match batch {
-            Ok(Ok(batch)) => batch,
-            Ok(Err(error @ Error::Internal(_))) => return Err(error),
-            Ok(Err(_)) | Err(_) => return Err(Error::WatchEnded("the database does not answer")),
-        };
-        self.read = batch.events.into();
-        if !batch.more {
-            self.behind = false;
-            self.registration.shared.metrics.behind.dec();
+    /// Refuses to go on where the feed has heard nothing from the database for a while.
+    fn check_feed(&self) -> Result<(), Error> {
+        let looked = self.registration.shared.feed.borrow().looked;
+        if looked.elapsed() > STALE {
+            return Err(Error::WatchEnded("the database does not answer"));
         }
         Ok(())
     }
 
-    fn batch(&self, deadline: Instant) -> impl Future<Output = Result<Batch, Error>> + use<> {
+    /// Takes what was read from the database. A reading that failed is begun again, for as long as the feed
+    /// has an answer from it.
+    async fn take_over(&mut self, batch: Result<Batch, Error>) -> Result<(), Error> {
+        match batch {
+            Ok(batch) => {
+                self.read = batch.events.into();
+                if !batch.more {
+                    self.behind = false;
+                    self.registration.shared.metrics.behind.dec();
+                }
+                Ok(())
+            }
+            Err(error @ Error::Internal(_)) => Err(error),
+            Err(_away) => {
+                self.check_feed()?;
+                sleep(READ_AGAIN).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Reads from the database what comes next. The queue fills meanwhile; what it brings twice is passed
+    /// over. A task of its own, because nothing is polled for a client that has no room: it must not keep
+    /// its turn then.
+    fn batch(&self) -> impl Future<Output = Result<Batch, Error>> + use<> {
         let mut context = self.context.clone();
-        context.deadline = deadline.into_std();
-        context.grace = Duration::ZERO;
         let (shared, db) = (self.registration.shared.clone(), self.db.clone());
         let (site, place) = (self.site, self.place.clone());
         async move {
             let _turn = shared.readers.acquire().await;
+            context.deadline = std::time::Instant::now() + READ_WITHIN;
+            context.grace = Duration::ZERO;
             db.transact(context, site.is_some(), move |tx| {
                 let batch = match (&place, site) {
                     (Place::Site(number), Some(site)) => {
