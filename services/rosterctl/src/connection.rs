@@ -10,6 +10,7 @@ use std::{
 };
 
 use identity_proto::v1::{SiteRef, site_ref};
+use identity_runtime::tls::ClientTlsArgs;
 use tonic::{
     Code, Request, Response, Status,
     transport::{Channel, Endpoint},
@@ -40,6 +41,7 @@ pub(crate) struct Settings {
     addr: String,
     site: Option<String>,
     tokens: Tokens,
+    tls: ClientTlsArgs,
     patience: Duration,
     /// The one connection of a command, made when it is first needed.
     channel: OnceCell<Channel>,
@@ -109,6 +111,7 @@ impl Settings {
                 bootstrap: find("ROSTER_BOOTSTRAP_TOKEN"),
                 service: find("ROSTER_SERVICE_TOKEN"),
             },
+            tls: global.tls.clone(),
             patience: Duration::ZERO,
             channel: OnceCell::new(),
             output: global.output,
@@ -144,11 +147,15 @@ impl Settings {
         }
         let url = match self.addr.contains("://") {
             true => self.addr.clone(),
-            false => format!("http://{}", self.addr),
+            false if self.tls == ClientTlsArgs::default() => format!("http://{}", self.addr),
+            false => format!("https://{}", self.addr),
         };
         let endpoint = Endpoint::from_shared(url)
             .map_err(|_| Failure::new(format!("{:?} is no address: host:port", self.addr)))?;
-        let channel = endpoint
+        let channel = self
+            .tls
+            .secure(endpoint)
+            .map_err(Failure::new)?
             .connect_timeout(Duration::from_secs(5))
             .tcp_nodelay(true)
             .connect_lazy();
@@ -249,6 +256,7 @@ mod tests {
     fn global() -> Global {
         Global {
             addr: None,
+            tls: ClientTlsArgs::default(),
             token_file: None,
             site: None,
             output: Output::Table,

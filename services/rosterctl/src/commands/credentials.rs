@@ -42,6 +42,9 @@ Examples:
         /// When it stops working by itself: 90d, 12h, 30m
         #[arg(long, value_name = "TIME", value_parser = parse_time)]
         expires_in: Option<Duration>,
+        /// Take the token over mutual TLS only, from a client whose certificate has this name
+        #[arg(long, value_name = "NAME")]
+        certificate_name: Option<String>,
         /// For all sites instead of one
         #[arg(long)]
         all_sites: bool,
@@ -120,6 +123,7 @@ pub(super) async fn run(settings: &Settings, command: Credentials) -> Result<Out
             label,
             scopes,
             expires_in,
+            certificate_name,
             all_sites,
             dry_run,
         } => {
@@ -130,6 +134,7 @@ pub(super) async fn run(settings: &Settings, command: Credentials) -> Result<Out
                 scopes: scopes.into_iter().map(|name| scope(name).into()).collect(),
                 expire_time: expires_in.map(from_now),
                 validate_only: dry_run.dry_run,
+                certificate_name: certificate_name.unwrap_or_default(),
                 ..IssueCredentialRequest::default()
             };
             let request = settings.request(Purpose::Administer, request)?;
