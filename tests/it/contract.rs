@@ -233,6 +233,7 @@ async fn every_way_to_fail_says_why_to_a_machine() {
     );
     let foreign = rpc.caller.request(pb::GetSiteRequest {
         site: roster_stack::grpc::site("bolt"),
+        ..Default::default()
     });
     seen.refusal(
         rpc.caller.sites().get_site(foreign).await,

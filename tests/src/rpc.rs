@@ -77,6 +77,7 @@ impl Rpc {
         let request = pb::ListMemberAccessRequest {
             site: self.site.clone(),
             member,
+            ..Default::default()
         };
         let request = self.caller.request(request);
         self.caller
@@ -127,6 +128,7 @@ impl Rpc {
                 after: events.last().map_or(0, |event| event.number),
                 page_size: Some(1000),
                 newest: false,
+                ..Default::default()
             };
             let page = client
                 .list_events(self.caller.request(request))
@@ -168,6 +170,7 @@ impl Rpc {
             target,
             reason: "a test".to_owned(),
             validate_only: false,
+            ..Default::default()
         };
         let answer = self
             .grants()

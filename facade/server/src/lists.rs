@@ -173,6 +173,7 @@ async fn members(
         skip: slice.skip,
         order,
         page_token: slice.token,
+        ..Default::default()
     };
     Ok(call.caller.list_members(request).await?)
 }
@@ -197,6 +198,7 @@ async fn groups_of(
         without_members: !groups::wants_members(&query.projection),
         order,
         page_token: slice.token,
+        ..Default::default()
     };
     Ok(call.caller.list_groups(request).await?)
 }

@@ -46,6 +46,7 @@ impl fmt::Display for Scope {
 pub(crate) enum Method {
     CreateSite,
     GetSite,
+    ListSites,
     UpdateSite,
     DivideSite,
     IssueCredential,
@@ -54,19 +55,26 @@ pub(crate) enum Method {
     GetCaller,
     CreateMember,
     GetMember,
+    BatchGetMembers,
     ListMembers,
     UpdateMember,
     DeleteMember,
     CreateRole,
+    GetRole,
+    BatchGetRoles,
     ListRoles,
     UpdateRole,
     DeleteRole,
+    ListPermissions,
     CreateBusinessEntity,
+    GetBusinessEntity,
+    BatchGetBusinessEntities,
     ListBusinessEntities,
     UpdateBusinessEntity,
     DeleteBusinessEntity,
     CreateGroup,
     GetGroup,
+    BatchGetGroups,
     ListGroups,
     UpdateGroup,
     DeleteGroup,
@@ -101,10 +109,17 @@ impl Method {
             | Self::UpdateGroup
             | Self::DeleteGroup => (&[Provision, Write], false),
             Self::GetMember
+            | Self::BatchGetMembers
             | Self::ListMembers
             | Self::GetGroup
+            | Self::BatchGetGroups
             | Self::ListGroups
+            | Self::GetRole
+            | Self::BatchGetRoles
             | Self::ListRoles
+            | Self::ListPermissions
+            | Self::GetBusinessEntity
+            | Self::BatchGetBusinessEntities
             | Self::ListBusinessEntities => (&[Provision, Read], false),
             Self::CreateRole
             | Self::UpdateRole
@@ -114,7 +129,9 @@ impl Method {
             | Self::DeleteBusinessEntity
             | Self::CreateGrant
             | Self::EndGrant => (&[Write], false),
-            Self::GetSite | Self::ListMemberAccess | Self::ListEvents => (&[Read], false),
+            Self::GetSite | Self::ListSites | Self::ListMemberAccess | Self::ListEvents => {
+                (&[Read], false)
+            }
         };
         Needs { any_of, bootstrap }
     }

@@ -33,6 +33,7 @@ use crate::{
     limiter::Limiter,
     members::rpc::MemberRpc,
     metrics::IdentityMetrics,
+    requests,
     roles::rpc::RoleRpc,
     site_tx::Identity,
     sites::rpc::SiteRpc,
@@ -64,6 +65,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), Box<dyn StdError + Send + Sync
             tracing::error!(why, "the database can't be reached; waiting for it");
         }
     });
+    tokio::spawn(requests::forget(db.clone()));
     let identity = Identity {
         last_use: LastUse::start(db.clone()),
         db: db.clone(),

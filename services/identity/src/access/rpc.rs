@@ -17,7 +17,9 @@ impl pb::access_service_server::AccessService for AccessRpc {
     ) -> Result<Response<pb::ListMemberAccessResponse>, Status> {
         let context = self.0.context(Method::ListMemberAccess, &request);
         let message = request.into_inner();
-        let context = context.for_site(message.site.as_ref());
+        let context = context
+            .for_site(message.site.as_ref())
+            .at_least(message.min_revision);
         let access = super::of_member(&self.0, context, read_ref(message.member.as_ref())).await?;
         Ok(Response::new(access.into()))
     }

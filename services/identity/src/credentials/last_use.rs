@@ -11,7 +11,6 @@ use crate::{
     authz::Method,
     context::RequestContext,
     db::{Db, Finish, sql},
-    error::TokenFault,
     ids::{CredentialId, SiteId},
 };
 
@@ -55,16 +54,7 @@ async fn write(db: Db, mut notes: mpsc::Receiver<(Option<SiteId>, CredentialId)>
         if written.contains_key(&credential) {
             continue;
         }
-        let context = RequestContext {
-            method: Method::GetCaller,
-            presented: Err(TokenFault::Missing),
-            site: None,
-            trace_id: "0".repeat(32),
-            deadline: std::time::Instant::now() + Duration::from_secs(5),
-            grace: Duration::ZERO,
-            validate_only: false,
-            provisioning: false,
-        };
+        let context = RequestContext::internal(Method::GetCaller, Duration::from_secs(5));
         let outcome = db
             .transact(context, false, move |tx| {
                 let table = if site.is_some() { "credentials" } else { "all_site_credentials" };

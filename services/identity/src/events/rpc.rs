@@ -19,7 +19,9 @@ impl pb::event_service_server::EventService for EventRpc {
         let context = self.0.context(Method::ListEvents, &request);
         let message = request.into_inner();
         let query = read_query(&message);
-        let context = context.for_site(message.site.as_ref());
+        let context = context
+            .for_site(message.site.as_ref())
+            .at_least(message.min_revision);
         let (events, revision) = super::list(&self.0, context, query).await?;
         Ok(Response::new(pb::ListEventsResponse {
             events: events.into_iter().map(Into::into).collect(),
@@ -29,7 +31,7 @@ impl pb::event_service_server::EventService for EventRpc {
 }
 
 fn read_query(message: &pb::ListEventsRequest) -> Result<EventQuery, Error> {
-    let limit = wire::page_size(message.page_size, 1)?;
+    let limit = wire::page_size(message.page_size, 1, wire::PAGE_SIZE_DEFAULT)?;
     if message.after < 0 {
         return Err(Error::invalid("after", "must not be negative"));
     }

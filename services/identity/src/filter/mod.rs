@@ -1,14 +1,19 @@
-//! Which members or groups a list shows, and in which order: the contract's tree, checked, and turned
+//! Which objects a list shows, and in which order: the contract's tree, checked, and turned
 //! into SQL whose every value is bound.
 
 mod page;
+mod query;
 mod read;
 mod sql;
 
 use chrono::{DateTime, Utc};
 
 pub(crate) use self::{
-    page::{Page, PageToken, digest},
+    page::Page,
+    query::{Asked, Listed, Query, Rows},
+};
+use self::{
+    page::{PageToken, digest},
     read::{read, read_order},
     sql::{push_condition, push_order, sort_key},
 };
@@ -105,7 +110,7 @@ pub(crate) struct List {
     pub(crate) indexed: Option<(&'static str, &'static str)>,
 }
 
-/// The fields of members or of groups.
+/// The fields of what a list shows.
 pub(crate) trait Fields {
     /// The column of the id, which breaks ties.
     const ID: &'static str;

@@ -5,6 +5,7 @@ mod store;
 
 use serde_json::json;
 
+pub(crate) use self::store::end_all;
 use crate::{
     access::{Grant, Source, Target, TargetId},
     context::RequestContext,
@@ -13,6 +14,7 @@ use crate::{
     ids::{GrantId, MemberId},
     members::{self, MemberName},
     receipt::{Effect, Receipt},
+    requests::Answer,
     site_tx::{Identity, SiteTx},
     sites::keep_an_owner,
 };
@@ -31,6 +33,15 @@ pub(crate) struct NewGrant {
     pub(crate) member: MemberName,
     pub(crate) target: TargetName,
     pub(crate) reason: String,
+}
+
+/// What ending all grants of a role or business entity did.
+#[derive(Clone, Debug)]
+pub(crate) struct EndedGrants {
+    /// How many members had one.
+    pub(crate) members: usize,
+    /// The active ones among them, sorted.
+    pub(crate) lost: Vec<MemberId>,
 }
 
 /// Makes a direct grant in a transaction that records it.
@@ -52,41 +63,41 @@ pub(crate) fn insert(
 }
 
 /// Gives a member a role or a business entity.
-pub(crate) async fn create(
+pub(crate) async fn create<M: Answer>(
     identity: &Identity,
     context: RequestContext,
     input: Result<NewGrant, Error>,
-) -> Result<(Grant, Receipt), Error> {
-    identity
-        .write(context, input, |tx, new| {
-            let member = members::require(tx, &new.member)?;
-            let target = store::resolve(tx, &new.target)?;
-            let held = member.targets().any(|had| had.id == target.id);
-            let id = insert(tx, member.id, target.id, &new.reason)?;
-            let mut effect = Effect::of_one_member();
-            if member.active && !held {
-                effect.push(target.clone(), vec![member.id], vec![]);
-            }
-            tx.record(NewEvent {
-                kind: "grant.created",
-                subject: id.uuid(),
-                before: json!({}),
-                after: described(&target, member.id, &new.reason),
-                effect: &effect,
-            })?;
-            let grant = Grant {
-                target,
-                source: Source::Direct {
-                    id,
-                    actor: tx.caller.label().to_owned(),
-                    reason: new.reason.clone(),
-                },
-                since: tx.now,
-                since_event: tx.site.revision,
-            };
-            Ok((grant, effect))
-        })
-        .await
+    answer: fn(Grant, Receipt) -> M,
+) -> Result<M, Error> {
+    let make = |tx: &mut SiteTx<'_, '_>, new: &NewGrant| {
+        let member = members::require(tx, &new.member)?;
+        let target = store::resolve(tx, &new.target)?;
+        let held = member.targets().any(|had| had.id == target.id);
+        let id = insert(tx, member.id, target.id, &new.reason)?;
+        let mut effect = Effect::of_one_member();
+        if member.active && !held {
+            effect.push(target.clone(), vec![member.id], vec![]);
+        }
+        tx.record(NewEvent {
+            kind: "grant.created",
+            subject: id.uuid(),
+            before: json!({}),
+            after: described(&target, member.id, &new.reason),
+            effect: &effect,
+        })?;
+        let grant = Grant {
+            target,
+            source: Source::Direct {
+                id,
+                actor: tx.caller.label().to_owned(),
+                reason: new.reason.clone(),
+            },
+            since: tx.now,
+            since_event: tx.site.revision,
+        };
+        Ok((grant, effect))
+    };
+    identity.make(context, input, make, answer).await
 }
 
 /// Takes a direct grant back.

@@ -31,12 +31,15 @@ impl pb::grant_service_server::GrantService for GrantRpc {
         let message = request.into_inner();
         let context = context
             .for_site(message.site.as_ref())
-            .dry(message.validate_only);
-        let (grant, receipt) = super::create(&self.0, context, read_new(message)).await?;
-        Ok(Response::new(pb::CreateGrantResponse {
-            grant: Some(grant.into()),
-            receipt: Some(receipt.into()),
-        }))
+            .dry(message.validate_only)
+            .once(&message.request_id, &message);
+        let answer = super::create(&self.0, context, read_new(message), |grant, receipt| {
+            pb::CreateGrantResponse {
+                grant: Some(grant.into()),
+                receipt: Some(receipt.into()),
+            }
+        });
+        Ok(Response::new(answer.await?))
     }
 
     async fn end_grant(

@@ -18,6 +18,7 @@ pub(super) async fn run(settings: &Settings, command: Access) -> Result<(), Fail
     let request = ListMemberAccessRequest {
         site: settings.site(),
         member: Some(named(member)),
+        ..Default::default()
     };
     let request = settings.request(Purpose::Read, request)?;
     let mut client = AccessServiceClient::new(settings.channel()?);

@@ -36,6 +36,7 @@ pub(super) async fn run(settings: &Settings, command: Credentials) -> Result<(),
                     Timestamp { nanos: 0, ..moment }
                 }),
                 validate_only: false,
+                ..Default::default()
             };
             let request = settings.request(Purpose::Administer, request)?;
             let issued = answer(settings, credentials.issue_credential(request).await)?;
@@ -57,7 +58,11 @@ pub(super) async fn run(settings: &Settings, command: Credentials) -> Result<(),
             let site = if all_sites { None } else { settings.site() };
             let request = settings.request(
                 Purpose::Administer,
-                ListCredentialsRequest { site, all_sites },
+                ListCredentialsRequest {
+                    site,
+                    all_sites,
+                    ..Default::default()
+                },
             )?;
             let list = answer(settings, credentials.list_credentials(request).await)?.credentials;
             print(

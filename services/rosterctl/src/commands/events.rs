@@ -18,6 +18,7 @@ pub(super) async fn run(settings: &Settings, command: Events) -> Result<(), Fail
         after: after.unwrap_or_default(),
         page_size: Some(limit),
         newest: after.is_none(),
+        ..Default::default()
     };
     let request = settings.request(Purpose::Read, request)?;
     let mut client = EventServiceClient::new(settings.channel()?);

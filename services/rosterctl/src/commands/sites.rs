@@ -52,6 +52,7 @@ pub(super) async fn run(settings: &Settings, command: Sites) -> Result<(), Failu
         Sites::Show => {
             let request = GetSiteRequest {
                 site: settings.site(),
+                ..Default::default()
             };
             let request = settings.request(Purpose::Read, request)?;
             let site = answer(settings, sites.get_site(request).await)?

@@ -62,6 +62,7 @@ async fn row<'a>(
         member: Some(MemberRef {
             r#ref: Some(member_ref::Ref::UserName(person.user_name.clone())),
         }),
+        ..Default::default()
     };
     let answer = caller
         .access()
