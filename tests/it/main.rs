@@ -1,7 +1,9 @@
 //! The integration tests, a file a subject.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on stops")]
 
+mod access;
 mod announced;
+mod as_of;
 mod bad_input;
 mod bulk;
 mod catalogue;
@@ -33,6 +35,7 @@ mod privacy;
 mod projection;
 mod random_input;
 mod roles;
+mod scopes;
 mod search;
 mod slow_clients;
 mod sorting;

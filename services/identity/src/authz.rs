@@ -11,14 +11,40 @@ pub(crate) enum Scope {
     Provision,
     /// Reads everything of the site.
     Read,
-    /// Writes members, groups, roles, business entities and direct grants.
+    /// Writes of every kind.
     Write,
     /// Administers sites, their settings and their credentials.
     Administer,
+    /// Asks who may do what.
+    Check,
+    /// Follows events.
+    Watch,
+    /// Writes members.
+    WriteMembers,
+    /// Writes groups and who is in them.
+    WriteGroups,
+    /// Writes custom roles.
+    WriteRoles,
+    /// Writes business entities.
+    WriteBusinessEntities,
+    /// Writes direct grants, those of Owner too.
+    WriteGrants,
 }
 
 impl Scope {
-    pub(crate) const ALL: [Self; 4] = [Self::Provision, Self::Read, Self::Write, Self::Administer];
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Provision,
+        Self::Read,
+        Self::Write,
+        Self::Administer,
+        Self::Check,
+        Self::Watch,
+        Self::WriteMembers,
+        Self::WriteGroups,
+        Self::WriteRoles,
+        Self::WriteBusinessEntities,
+        Self::WriteGrants,
+    ];
 
     /// The scope as it is kept and shown.
     pub(crate) const fn as_str(self) -> &'static str {
@@ -27,11 +53,39 @@ impl Scope {
             Self::Read => "read",
             Self::Write => "write",
             Self::Administer => "administer",
+            Self::Check => "check",
+            Self::Watch => "watch",
+            Self::WriteMembers => "write_members",
+            Self::WriteGroups => "write_groups",
+            Self::WriteRoles => "write_roles",
+            Self::WriteBusinessEntities => "write_business_entities",
+            Self::WriteGrants => "write_grants",
         }
     }
 
     pub(crate) fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|scope| scope.as_str() == text)
+    }
+
+    /// Whether a credential with `held` may do what this scope allows.
+    pub(crate) fn is_held(self, held: &[Self]) -> bool {
+        held.iter().any(|scope| scope.includes(self))
+    }
+
+    /// Whether this scope allows all that `other` does.
+    const fn includes(self, other: Self) -> bool {
+        match other {
+            Self::WriteMembers
+            | Self::WriteGroups
+            | Self::WriteRoles
+            | Self::WriteBusinessEntities
+            | Self::WriteGrants => matches!(self, Self::Write) || self as u8 == other as u8,
+            // Who reads everything can work out who may do what.
+            Self::Check => matches!(self, Self::Check | Self::Read),
+            Self::Provision | Self::Read | Self::Write | Self::Administer | Self::Watch => {
+                self as u8 == other as u8
+            }
+        }
     }
 }
 
@@ -41,105 +95,118 @@ impl fmt::Display for Scope {
     }
 }
 
-/// A method of the API.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Method {
-    CreateSite,
-    GetSite,
-    ListSites,
-    UpdateSite,
-    DivideSite,
-    IssueCredential,
-    ListCredentials,
-    RevokeCredential,
-    GetCaller,
-    CreateMember,
-    GetMember,
-    BatchGetMembers,
-    ListMembers,
-    UpdateMember,
-    DeleteMember,
-    CreateRole,
-    GetRole,
-    BatchGetRoles,
-    ListRoles,
-    UpdateRole,
-    DeleteRole,
-    ListPermissions,
-    CreateBusinessEntity,
-    GetBusinessEntity,
-    BatchGetBusinessEntities,
-    ListBusinessEntities,
-    UpdateBusinessEntity,
-    DeleteBusinessEntity,
-    CreateGroup,
-    GetGroup,
-    BatchGetGroups,
-    ListGroups,
-    UpdateGroup,
-    DeleteGroup,
-    CreateGrant,
-    EndGrant,
-    ListMemberAccess,
-    ListEvents,
-}
-
 /// What a method asks of its caller.
 struct Needs {
-    /// One of these; none listed: any valid credential.
+    /// The service it belongs to, for the published table.
+    #[cfg(test)]
+    service: &'static str,
+    /// One of these, or one that includes it; none listed: any valid credential.
     any_of: &'static [Scope],
     /// Whether the bootstrap token may call it.
     bootstrap: bool,
 }
 
-impl Method {
-    const fn needs(self) -> Needs {
-        use Scope::{Administer, Provision, Read, Write};
-        let (any_of, bootstrap): (&'static [Scope], bool) = match self {
-            Self::CreateSite
-            | Self::IssueCredential
-            | Self::ListCredentials
-            | Self::RevokeCredential => (&[Administer], true),
-            Self::UpdateSite | Self::DivideSite => (&[Administer], false),
-            Self::GetCaller => (&[], true),
-            Self::CreateMember
-            | Self::UpdateMember
-            | Self::DeleteMember
-            | Self::CreateGroup
-            | Self::UpdateGroup
-            | Self::DeleteGroup => (&[Provision, Write], false),
-            Self::GetMember
-            | Self::BatchGetMembers
-            | Self::ListMembers
-            | Self::GetGroup
-            | Self::BatchGetGroups
-            | Self::ListGroups
-            | Self::GetRole
-            | Self::BatchGetRoles
-            | Self::ListRoles
-            | Self::ListPermissions
-            | Self::GetBusinessEntity
-            | Self::BatchGetBusinessEntities
-            | Self::ListBusinessEntities => (&[Provision, Read], false),
-            Self::CreateRole
-            | Self::UpdateRole
-            | Self::DeleteRole
-            | Self::CreateBusinessEntity
-            | Self::UpdateBusinessEntity
-            | Self::DeleteBusinessEntity
-            | Self::CreateGrant
-            | Self::EndGrant => (&[Write], false),
-            Self::GetSite | Self::ListSites | Self::ListMemberAccess | Self::ListEvents => {
-                (&[Read], false)
-            }
-        };
-        Needs { any_of, bootstrap }
-    }
+/// Reads the table below.
+macro_rules! methods {
+    ($($service:ident { $($method:ident: [$($scope:ident)*] $(or $bootstrap:ident)?;)* })*) => {
+        /// A method of the API.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        pub(crate) enum Method {
+            $($($method,)*)*
+        }
 
+        impl Method {
+            #[cfg(test)]
+            const ALL: &[Self] = &[$($(Self::$method,)*)*];
+
+            const fn needs(self) -> Needs {
+                match self {
+                    $($(Self::$method => Needs {
+                        #[cfg(test)]
+                        service: stringify!($service),
+                        any_of: &[$(Scope::$scope),*],
+                        bootstrap: methods!(@$($bootstrap)?),
+                    },)*)*
+                }
+            }
+        }
+    };
+    (@bootstrap) => { true };
+    (@) => { false };
+}
+
+// Every method of every service, the scopes of which its caller needs one, and whether the bootstrap
+// token will do. A method that is not here can't be called: its context is made of one of these.
+methods! {
+    SiteService {
+        CreateSite: [Administer] or bootstrap;
+        GetSite: [Read];
+        ListSites: [Read];
+        UpdateSite: [Administer];
+        DivideSite: [Administer];
+    }
+    CredentialService {
+        IssueCredential: [Administer] or bootstrap;
+        ListCredentials: [Administer] or bootstrap;
+        RevokeCredential: [Administer] or bootstrap;
+        GetCaller: [] or bootstrap;
+    }
+    MemberService {
+        CreateMember: [Provision WriteMembers];
+        GetMember: [Provision Read];
+        BatchGetMembers: [Provision Read];
+        ListMembers: [Provision Read];
+        UpdateMember: [Provision WriteMembers];
+        DeleteMember: [Provision WriteMembers];
+    }
+    RoleService {
+        CreateRole: [WriteRoles];
+        GetRole: [Provision Read];
+        BatchGetRoles: [Provision Read];
+        ListRoles: [Provision Read];
+        UpdateRole: [WriteRoles];
+        DeleteRole: [WriteRoles];
+        ListPermissions: [Provision Check];
+    }
+    BusinessEntityService {
+        CreateBusinessEntity: [WriteBusinessEntities];
+        GetBusinessEntity: [Provision Read];
+        BatchGetBusinessEntities: [Provision Read];
+        ListBusinessEntities: [Provision Read];
+        UpdateBusinessEntity: [WriteBusinessEntities];
+        DeleteBusinessEntity: [WriteBusinessEntities];
+    }
+    GroupService {
+        CreateGroup: [Provision WriteGroups];
+        GetGroup: [Provision Read];
+        BatchGetGroups: [Provision Read];
+        ListGroups: [Provision Read];
+        UpdateGroup: [Provision WriteGroups];
+        DeleteGroup: [Provision WriteGroups];
+    }
+    GrantService {
+        CreateGrant: [WriteGrants];
+        EndGrant: [WriteGrants];
+    }
+    AccessService {
+        CheckAccess: [Check];
+        BatchCheckAccess: [Check];
+        ExplainAccess: [Check];
+        ListMemberAccess: [Check];
+        ListMembersWithRole: [Check];
+        ListMembersInBusinessEntity: [Check];
+        ListMembersWithPermission: [Check];
+    }
+    EventService {
+        ListEvents: [Read Watch];
+    }
+}
+
+impl Method {
     /// Lets a credential with `scopes` pass, or says which scope it lacks.
     pub(crate) fn allow(self, scopes: &[Scope]) -> Result<(), Error> {
         let needs = self.needs();
-        if needs.any_of.is_empty() || needs.any_of.iter().any(|scope| scopes.contains(scope)) {
+        if needs.any_of.is_empty() || needs.any_of.iter().any(|scope| scope.is_held(scopes)) {
             return Ok(());
         }
         Err(Error::ScopeMissing {
@@ -157,20 +224,110 @@ impl Method {
         })
     }
 
+    /// The scopes of which one is needed, those that include another after it.
     fn scopes(self) -> String {
-        let names: Vec<&str> = self
-            .needs()
-            .any_of
-            .iter()
-            .map(|scope| scope.as_str())
-            .collect();
+        let mut scopes: Vec<Scope> = Vec::new();
+        for needed in self.needs().any_of {
+            scopes.push(*needed);
+            let wider = Scope::ALL.into_iter();
+            scopes.extend(wider.filter(|scope| scope != needed && scope.includes(*needed)));
+        }
+        let names: Vec<&str> = scopes.into_iter().map(Scope::as_str).collect();
         names.join(" or ")
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{collections::BTreeSet, env, fs, path::Path};
+
+    use prost::Message;
+
     use super::*;
+
+    /// The names of all methods in the contract, `<service>/<method>`.
+    fn contract() -> BTreeSet<String> {
+        let set =
+            prost_types::FileDescriptorSet::decode(identity_proto::FILE_DESCRIPTOR_SET).unwrap();
+        let services = set.file.iter().flat_map(|file| &file.service);
+        services
+            .flat_map(|service| {
+                let methods = service.method.iter();
+                methods.map(move |method| format!("{}/{}", service.name(), method.name()))
+            })
+            .collect()
+    }
+
+    /// The table as `docs/scopes.md` shows it.
+    fn rendered() -> String {
+        let mut text = String::from(
+            "| service | method | scopes, one of which is needed | bootstrap token |\n|---|---|---|---|\n",
+        );
+        for method in Method::ALL {
+            let needs = method.needs();
+            let scopes = match method.scopes() {
+                none if none.is_empty() => "any valid credential".to_owned(),
+                some => format!("`{}`", some.replace(" or ", "`, `")),
+            };
+            let bootstrap = if needs.bootstrap { "yes" } else { "" };
+            text += &format!(
+                "| {} | {method:?} | {scopes} | {bootstrap} |\n",
+                needs.service
+            );
+        }
+        text
+    }
+
+    #[test]
+    fn every_method_of_the_contract_stands_in_the_table_and_nothing_else() {
+        let table: BTreeSet<String> = Method::ALL
+            .iter()
+            .map(|method| format!("{}/{method:?}", method.needs().service))
+            .collect();
+        assert_eq!(table, contract());
+    }
+
+    #[test]
+    fn the_table_in_the_docs_is_this_one() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/scopes.md");
+        let text = fs::read_to_string(&path).unwrap();
+        let (before, rest) = text.split_once("<!-- table -->\n").unwrap();
+        let (table, after) = rest.split_once("<!-- end -->").unwrap();
+        if env::var_os("ROSTER_REWRITE_DOCS").is_some() {
+            let text = format!("{before}<!-- table -->\n{}<!-- end -->{after}", rendered());
+            fs::write(&path, text).unwrap();
+            return;
+        }
+        assert!(
+            table == rendered(),
+            "docs/scopes.md has another table: run this test with ROSTER_REWRITE_DOCS=1"
+        );
+    }
+
+    #[test]
+    fn a_wider_scope_includes_the_narrower_ones_and_no_others() {
+        use Scope as S;
+        for held in S::ALL {
+            let mut expected = vec![held];
+            match held {
+                S::Write => expected.extend([
+                    S::WriteMembers,
+                    S::WriteGroups,
+                    S::WriteRoles,
+                    S::WriteBusinessEntities,
+                    S::WriteGrants,
+                ]),
+                S::Read => expected.push(S::Check),
+                _ => {}
+            }
+            let included: Vec<S> = S::ALL
+                .into_iter()
+                .filter(|scope| scope.is_held(&[held]))
+                .collect();
+            assert_eq!(included, expected, "{held}");
+            assert_eq!(S::parse(held.as_str()), Some(held));
+        }
+    }
 
     #[test]
     fn the_bootstrap_token_only_makes_sites_and_administers_credentials() {
@@ -201,7 +358,7 @@ mod tests {
         else {
             panic!("allowed");
         };
-        assert_eq!(needed, "write");
+        assert_eq!(needed, "write_grants or write");
         assert!(Method::GetMember.allow(&[]).is_err());
     }
 }

@@ -47,9 +47,9 @@ impl Caller {
         }
     }
 
-    /// Whether it speaks for an identity provider and for nothing more.
-    pub(crate) fn only_provisions(&self) -> bool {
+    /// Whether it may do what this scope allows.
+    pub(crate) fn holds(&self, scope: Scope) -> bool {
         self.credential()
-            .is_some_and(|credential| !credential.scopes.contains(&Scope::Write))
+            .is_some_and(|credential| scope.is_held(&credential.scopes))
     }
 }

@@ -226,9 +226,9 @@ pub(crate) enum Error {
         /// The site's domain.
         site_domain: String,
     },
-    /// A provisioning credential would change an Owner's user name.
+    /// A caller who may not give the Owner role would change an Owner's user name.
     #[error(
-        "an Owner's user name changes only by an operator: take the Owner role from the member first, or change it with an operator's credential"
+        "an Owner's user name changes only by who may give the Owner role: take that role from the member first, or use a credential with the scope write_grants, not over SCIM"
     )]
     OwnerUserName,
     /// No acceptable token.

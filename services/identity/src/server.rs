@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     Code, Status,
+    codec::CompressionEncoding,
     service::{Routes, RoutesBuilder},
     transport::{Server, server::TcpIncoming},
 };
@@ -115,6 +116,8 @@ pub async fn serve(args: ServeArgs) -> Result<(), Box<dyn StdError + Send + Sync
         .initial_connection_window_size(8 << 20)
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+        .max_connection_age(Duration::from_millis(args.max_connection_age_ms))
+        .max_connection_age_grace(Duration::from_millis(args.max_connection_age_grace_ms))
         .add_routes(Routes::from(routes))
         .serve_with_incoming_shutdown(
             TcpIncoming::from(listener).with_nodelay(Some(true)),
@@ -137,36 +140,31 @@ pub async fn serve(args: ServeArgs) -> Result<(), Box<dyn StdError + Send + Sync
 }
 
 fn add_services(routes: &mut RoutesBuilder, identity: &Identity) {
-    let groups = pb::group_service_server::GroupServiceServer::new(GroupRpc(identity.clone()))
-        .max_decoding_message_size(GROUP_MESSAGE_MAX);
-    routes
-        .add_service(pb::site_service_server::SiteServiceServer::new(SiteRpc(
-            identity.clone(),
-        )))
-        .add_service(pb::credential_service_server::CredentialServiceServer::new(
-            CredentialRpc(identity.clone()),
-        ))
-        .add_service(pb::member_service_server::MemberServiceServer::new(
-            MemberRpc(identity.clone()),
-        ))
-        .add_service(pb::role_service_server::RoleServiceServer::new(RoleRpc(
-            identity.clone(),
-        )))
-        .add_service(
-            pb::business_entity_service_server::BusinessEntityServiceServer::new(
-                BusinessEntityRpc(identity.clone()),
-            ),
-        )
-        .add_service(groups)
-        .add_service(pb::grant_service_server::GrantServiceServer::new(GrantRpc(
-            identity.clone(),
-        )))
-        .add_service(pb::access_service_server::AccessServiceServer::new(
-            AccessRpc(identity.clone()),
-        ))
-        .add_service(pb::event_service_server::EventServiceServer::new(EventRpc(
-            identity.clone(),
-        )));
+    /// Adds services that take compressed requests, and compress an answer for a caller that asks for it.
+    /// What a request unpacks to is bounded as one that came unpacked.
+    macro_rules! add {
+        ($($service:ident::$server:ident($rpc:ident) $(of at most $bytes:ident)?;)*) => {$(
+            routes.add_service(
+                pb::$service::$server::new($rpc(identity.clone()))
+                    $(.max_decoding_message_size($bytes))?
+                    .accept_compressed(CompressionEncoding::Zstd)
+                    .accept_compressed(CompressionEncoding::Gzip)
+                    .send_compressed(CompressionEncoding::Zstd)
+                    .send_compressed(CompressionEncoding::Gzip),
+            );
+        )*};
+    }
+    add! {
+        site_service_server::SiteServiceServer(SiteRpc);
+        credential_service_server::CredentialServiceServer(CredentialRpc);
+        member_service_server::MemberServiceServer(MemberRpc);
+        role_service_server::RoleServiceServer(RoleRpc);
+        business_entity_service_server::BusinessEntityServiceServer(BusinessEntityRpc);
+        group_service_server::GroupServiceServer(GroupRpc) of at most GROUP_MESSAGE_MAX;
+        grant_service_server::GrantServiceServer(GrantRpc);
+        access_service_server::AccessServiceServer(AccessRpc);
+        event_service_server::EventServiceServer(EventRpc);
+    }
 }
 
 async fn set_health(health: &HealthReporter, status: ServingStatus) {

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     authn::{Presented, Tokens},
-    authz::Method,
+    authz::{Method, Scope},
     caller::Caller,
     context::RequestContext,
     credentials::{self, LastUse},
@@ -73,7 +73,12 @@ impl<'a, 'b> SiteTx<'a, 'b> {
 
     /// Whether an identity provider is calling, to whom some rules are stricter and some are not.
     pub(crate) fn provisions(&self) -> bool {
-        self.context.provisioning || self.caller.only_provisions()
+        self.context.provisioning || !self.caller.holds(Scope::WriteMembers)
+    }
+
+    /// Whether the caller may give the Owner role, and so make anybody an Owner.
+    pub(crate) fn gives_owner(&self) -> bool {
+        !self.context.provisioning && self.caller.holds(Scope::WriteGrants)
     }
 
     /// Writes the event of this transaction. Once a transaction, after its other statements.

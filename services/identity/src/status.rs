@@ -134,7 +134,10 @@ impl From<Error> for Status {
 pub(crate) fn with_details(code: Code, message: &str) -> Status {
     let (code, reason) = match code {
         Code::Unimplemented => (code, ErrorReason::MethodUnknown),
-        Code::OutOfRange => (Code::ResourceExhausted, ErrorReason::MessageTooLarge),
+        // The second is a compressed message's, which unpacks to more.
+        Code::OutOfRange | Code::ResourceExhausted => {
+            (Code::ResourceExhausted, ErrorReason::MessageTooLarge)
+        }
         Code::Internal | Code::InvalidArgument => {
             (Code::InvalidArgument, ErrorReason::MessageMalformed)
         }
@@ -146,7 +149,6 @@ pub(crate) fn with_details(code: Code, message: &str) -> Status {
         | Code::NotFound
         | Code::AlreadyExists
         | Code::PermissionDenied
-        | Code::ResourceExhausted
         | Code::FailedPrecondition
         | Code::Aborted
         | Code::Unavailable

@@ -134,15 +134,30 @@ pub(crate) enum Credentials {
 
 /// What a credential may do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+#[value(rename_all = "snake_case")]
 pub(crate) enum ScopeName {
     /// Speak for an identity provider
     Provision,
     /// Read everything
     Read,
-    /// Write members, groups, roles, business entities and grants
+    /// Write everything that the write_ scopes allow
     Write,
     /// Administer sites and credentials
     Administer,
+    /// Ask who may do what
+    Check,
+    /// Follow events
+    Watch,
+    /// Write members
+    WriteMembers,
+    /// Write groups and who is in them
+    WriteGroups,
+    /// Write custom roles
+    WriteRoles,
+    /// Write business entities
+    WriteBusinessEntities,
+    /// Write direct grants
+    WriteGrants,
 }
 
 #[derive(Debug, Subcommand)]

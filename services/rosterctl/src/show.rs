@@ -58,6 +58,13 @@ pub(crate) fn scope(scope: Scope) -> &'static str {
         Scope::Read => "read",
         Scope::Write => "write",
         Scope::Administer => "administer",
+        Scope::Check => "check",
+        Scope::Watch => "watch",
+        Scope::WriteMembers => "write_members",
+        Scope::WriteGroups => "write_groups",
+        Scope::WriteRoles => "write_roles",
+        Scope::WriteBusinessEntities => "write_business_entities",
+        Scope::WriteGrants => "write_grants",
         Scope::Unspecified => "-",
     }
 }

@@ -1,17 +1,27 @@
 //! Access: what follows from all of an active member's grants together.
 
+mod candidates;
+pub(crate) mod check;
+pub(crate) mod explain;
+mod facts;
+pub(crate) mod listing;
+mod moment;
 pub(crate) mod rpc;
 mod store;
+
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use identity_proto::v1 as pb;
 use uuid::Uuid;
 
+use self::facts::{Holder, Reach, Wanted};
+pub(crate) use self::{facts::Named, moment::AsOf};
 use crate::{
     context::RequestContext,
-    error::Error,
+    error::{Error, Kind},
     ids::{BusinessEntityId, GrantId, GroupId, RoleId},
-    members::{self, Member, MemberName},
+    members::{Member, MemberName},
     site_tx::Identity,
     sites::UnassignedReach,
 };
@@ -87,6 +97,8 @@ pub(crate) enum Source {
         id: GrantId,
         actor: String,
         reason: String,
+        /// None: it does not end by itself.
+        ends_at: Option<DateTime<Utc>>,
     },
     Entitlement,
 }
@@ -135,35 +147,54 @@ pub(crate) fn effective(member: &Member, division: Option<UnassignedReach>) -> p
 
 /// A member's access with every grant behind it.
 pub(crate) struct MemberAccess {
-    pub(crate) member: Member,
-    /// By kind and name of the target, then by source.
-    pub(crate) grants: Vec<Grant>,
+    pub(crate) holder: Holder,
+    /// The permissions of all roles together, sorted.
     pub(crate) permissions: Vec<String>,
-    pub(crate) division: Option<UnassignedReach>,
+    pub(crate) reach: pb::Reach,
     pub(crate) revision: i64,
 }
 
-/// What a member may do at this moment.
+/// What a member may do at a moment.
 pub(crate) async fn of_member(
     identity: &Identity,
     context: RequestContext,
-    input: Result<MemberName, Error>,
+    input: Result<(MemberName, AsOf), Error>,
 ) -> Result<MemberAccess, Error> {
     identity
-        .read(context, input, |tx, name| {
-            let member = members::require(tx, name)?;
-            let grants = store::grants_of(tx, member.id)?;
-            let permissions = if member.active {
-                store::permissions(tx, &member.roles)?
-            } else {
-                Vec::new()
+        .read(context, input, |tx, (name, as_of)| {
+            let moment = as_of.resolve(tx)?;
+            let wanted = Wanted {
+                members: vec![name.clone()],
+                ..Wanted::default()
             };
+            let mut facts = store::facts(tx, moment, &wanted)?;
+            let holder = facts.holders.pop().flatten();
+            let holder = holder.ok_or(Error::NotFound(Kind::Member))?;
+            if !holder.active {
+                return Ok(MemberAccess {
+                    holder,
+                    permissions: Vec::new(),
+                    reach: pb::Reach::None,
+                    revision: moment.revision,
+                });
+            }
+            let reach = match facts.reach(&holder) {
+                Reach::Undivided | Reach::Chief(_) | Reach::Unassigned => pb::Reach::All,
+                Reach::Listed(_) => pb::Reach::Listed,
+                Reach::Nothing => pb::Reach::None,
+            };
+            let held = |id| !holder.role_grants(|role| role == id).is_empty();
+            let permissions: BTreeSet<String> = facts
+                .roles
+                .iter()
+                .filter(|role| held(role.id))
+                .flat_map(|role| role.permissions.iter().cloned())
+                .collect();
             Ok(MemberAccess {
-                member,
-                grants,
-                permissions,
-                division: tx.site.division,
-                revision: tx.site.revision,
+                permissions: permissions.into_iter().collect(),
+                holder,
+                reach,
+                revision: moment.revision,
             })
         })
         .await

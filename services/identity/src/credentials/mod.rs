@@ -129,7 +129,7 @@ fn check(caller: &Caller, new: &NewCredential, now: DateTime<Utc>) -> Result<(),
     if let Some(credential) = caller.credential() {
         for scope in &new.scopes {
             // An administrator hands the identity provider its token without being one.
-            if *scope != Scope::Provision && !credential.scopes.contains(scope) {
+            if *scope != Scope::Provision && !scope.is_held(&credential.scopes) {
                 return Err(Error::ScopeMissing {
                     needed: scope.to_string(),
                 });

@@ -175,6 +175,13 @@ fn read_scope(scope: pb::Scope) -> Result<Scope, Error> {
         pb::Scope::Read => Ok(Scope::Read),
         pb::Scope::Write => Ok(Scope::Write),
         pb::Scope::Administer => Ok(Scope::Administer),
+        pb::Scope::Check => Ok(Scope::Check),
+        pb::Scope::Watch => Ok(Scope::Watch),
+        pb::Scope::WriteMembers => Ok(Scope::WriteMembers),
+        pb::Scope::WriteGroups => Ok(Scope::WriteGroups),
+        pb::Scope::WriteRoles => Ok(Scope::WriteRoles),
+        pb::Scope::WriteBusinessEntities => Ok(Scope::WriteBusinessEntities),
+        pb::Scope::WriteGrants => Ok(Scope::WriteGrants),
     }
 }
 
@@ -185,6 +192,13 @@ impl From<Scope> for pb::Scope {
             Scope::Read => Self::Read,
             Scope::Write => Self::Write,
             Scope::Administer => Self::Administer,
+            Scope::Check => Self::Check,
+            Scope::Watch => Self::Watch,
+            Scope::WriteMembers => Self::WriteMembers,
+            Scope::WriteGroups => Self::WriteGroups,
+            Scope::WriteRoles => Self::WriteRoles,
+            Scope::WriteBusinessEntities => Self::WriteBusinessEntities,
+            Scope::WriteGrants => Self::WriteGrants,
         }
     }
 }

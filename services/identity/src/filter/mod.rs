@@ -8,14 +8,14 @@ mod sql;
 
 use chrono::{DateTime, Utc};
 
-pub(crate) use self::{
-    page::Page,
-    query::{Asked, Listed, Query, Rows},
-};
 use self::{
-    page::{PageToken, digest},
+    page::digest,
     read::{read, read_order},
     sql::{push_condition, push_order, sort_key},
+};
+pub(crate) use self::{
+    page::{Page, PageToken, digest_of},
+    query::{Asked, Listed, Query, Rows},
 };
 
 /// A condition, checked for its size but not yet against the fields that there are.

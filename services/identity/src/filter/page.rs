@@ -74,7 +74,7 @@ impl Page {
 
     /// What the tokens of a query are bound to on a site.
     pub(crate) fn bound_to(&self, site: Uuid, digest: &str) -> String {
-        hashed(&[site.as_bytes(), digest.as_bytes()])
+        digest_of(&[site.as_bytes(), digest.as_bytes()])
     }
 
     /// Cuts what was read beyond the page, and makes the token for it.
@@ -108,10 +108,11 @@ impl Page {
 pub(crate) fn digest(list: &str, filter: Option<&pb::Filter>, order: Option<&pb::Order>) -> String {
     let filter = filter.map(Message::encode_to_vec).unwrap_or_default();
     let order = order.map(Message::encode_to_vec).unwrap_or_default();
-    hashed(&[list.as_bytes(), &filter, &order])
+    digest_of(&[list.as_bytes(), &filter, &order])
 }
 
-fn hashed(parts: &[&[u8]]) -> String {
+/// A digest of these parts, which it keeps apart.
+pub(crate) fn digest_of(parts: &[&[u8]]) -> String {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_le_bytes());
@@ -144,7 +145,7 @@ mod tests {
 
     #[test]
     fn digests_keep_parts_apart() {
-        assert_ne!(hashed(&[b"ab", b"c"]), hashed(&[b"a", b"bc"]));
+        assert_ne!(digest_of(&[b"ab", b"c"]), digest_of(&[b"a", b"bc"]));
     }
 
     #[test]

@@ -91,6 +91,7 @@ pub(crate) async fn create<M: Answer>(
                 id,
                 actor: tx.caller.label().to_owned(),
                 reason: new.reason.clone(),
+                ends_at: None,
             },
             since: tx.now,
             since_event: tx.site.revision,

@@ -450,7 +450,8 @@ fn check_owner(tx: &mut SiteTx<'_, '_>, before: &Member, after: &Member) -> Resu
     if !before.is_owner {
         return Ok(());
     }
-    if tx.provisions() && before.user_name.key() != after.user_name.key() {
+    // Who signs in by an Owner's user name is that Owner: changing it is as much as giving the role.
+    if !tx.gives_owner() && before.user_name.key() != after.user_name.key() {
         return Err(Error::OwnerUserName);
     }
     if before.active && !after.active {

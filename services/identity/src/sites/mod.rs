@@ -39,6 +39,17 @@ pub(crate) enum UnassignedReach {
 }
 
 impl UnassignedReach {
+    /// Reads what is kept.
+    pub(crate) fn parse(kept: &str) -> Result<Self, Error> {
+        match kept {
+            "all" => Ok(Self::All),
+            "none" => Ok(Self::None),
+            other => Err(Error::bug(format!(
+                "site_divisions.unassigned_reach is {other}"
+            ))),
+        }
+    }
+
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::All => "all",

@@ -67,16 +67,10 @@ impl SiteRow {
                 other => return Err(Error::bug(format!("sites.outside_groups is {other}"))),
             },
             custom_role_limit: self.custom_role_limit,
-            division: match self.unassigned_reach.as_deref() {
-                None => None,
-                Some("all") => Some(UnassignedReach::All),
-                Some("none") => Some(UnassignedReach::None),
-                Some(other) => {
-                    return Err(Error::bug(format!(
-                        "site_divisions.unassigned_reach is {other}"
-                    )));
-                }
-            },
+            division: self
+                .unassigned_reach
+                .map(|kept| UnassignedReach::parse(&kept))
+                .transpose()?,
             revision: self.revision,
             created_at: self.site_created_at,
         };

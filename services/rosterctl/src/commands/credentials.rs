@@ -96,6 +96,13 @@ fn scope(name: ScopeName) -> Scope {
         ScopeName::Read => Scope::Read,
         ScopeName::Write => Scope::Write,
         ScopeName::Administer => Scope::Administer,
+        ScopeName::Check => Scope::Check,
+        ScopeName::Watch => Scope::Watch,
+        ScopeName::WriteMembers => Scope::WriteMembers,
+        ScopeName::WriteGroups => Scope::WriteGroups,
+        ScopeName::WriteRoles => Scope::WriteRoles,
+        ScopeName::WriteBusinessEntities => Scope::WriteBusinessEntities,
+        ScopeName::WriteGrants => Scope::WriteGrants,
     }
 }
 

@@ -1,0 +1,181 @@
+//! What answers follow from, and the rules by which they do: pure, for any moment.
+
+use uuid::Uuid;
+
+use super::{Grant, TargetId, moment::Moment};
+use crate::{
+    error::Error,
+    ids::{BusinessEntityId, MemberId, RoleId},
+    members::MemberName,
+    sites::UnassignedReach,
+};
+
+/// A role or business entity as a request names it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Named {
+    Id(Uuid),
+    /// The key of a name.
+    Key(String),
+    /// What was sent is no id, and so nobody's.
+    Nothing,
+}
+
+/// Whom and what questions are about.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wanted {
+    pub(super) members: Vec<MemberName>,
+    pub(super) roles: Vec<Named>,
+    pub(super) entities: Vec<Named>,
+    /// None: all permissions of the roles that the members hold.
+    pub(super) permissions: Option<Vec<String>>,
+}
+
+/// A member with every grant, whether active or not.
+#[derive(Clone, Debug)]
+pub(crate) struct Holder {
+    pub(crate) id: MemberId,
+    pub(crate) user_name: String,
+    pub(crate) active: bool,
+    /// By kind and name of the target, then by source.
+    pub(crate) grants: Vec<Grant>,
+}
+
+/// A role at the moment, with those of its permissions that were wanted.
+#[derive(Clone, Debug)]
+pub(super) struct Role {
+    pub(super) id: RoleId,
+    pub(super) name: String,
+    pub(super) key: String,
+    pub(super) is_owner: bool,
+    /// Owner and Admin reach all of a divided site.
+    pub(super) reaches_all: bool,
+    pub(super) permissions: Vec<String>,
+}
+
+/// A business entity at the moment.
+#[derive(Clone, Debug)]
+pub(super) struct Entity {
+    pub(super) id: BusinessEntityId,
+    pub(super) name: String,
+    pub(super) key: String,
+}
+
+/// What answers follow from.
+#[derive(Clone, Debug)]
+pub(super) struct Facts {
+    pub(super) moment: Moment,
+    /// In the order of the members wanted; none where there is no such one.
+    pub(super) holders: Vec<Option<Holder>>,
+    /// Owner, Admin, those held, those wanted, and those with a wanted permission.
+    pub(super) roles: Vec<Role>,
+    pub(super) entities: Vec<Entity>,
+    pub(super) unknown_permissions: Vec<String>,
+    /// None: the site is not divided.
+    pub(super) division: Option<UnassignedReach>,
+}
+
+/// How far a member's roles reach.
+#[derive(Clone, Debug)]
+pub(super) enum Reach<'a> {
+    Undivided,
+    /// By these grants of Owner or Admin.
+    Chief(Vec<&'a Grant>),
+    /// By these grants, to what they give.
+    Listed(Vec<&'a Grant>),
+    /// All, because the member has no business entity.
+    Unassigned,
+    Nothing,
+}
+
+impl Facts {
+    pub(super) fn role(&self, name: &Named) -> Option<&Role> {
+        self.roles.iter().find(|role| match name {
+            Named::Id(id) => role.id.uuid() == *id,
+            Named::Key(key) => role.key == *key,
+            Named::Nothing => false,
+        })
+    }
+
+    pub(super) fn entity(&self, name: &Named) -> Option<&Entity> {
+        self.entities.iter().find(|entity| match name {
+            Named::Id(id) => entity.id.uuid() == *id,
+            Named::Key(key) => entity.key == *key,
+            Named::Nothing => false,
+        })
+    }
+
+    /// The roles that carry a permission.
+    pub(super) fn carrying<'a>(&'a self, permission: &'a str) -> impl Iterator<Item = &'a Role> {
+        self.roles
+            .iter()
+            .filter(move |role| role.permissions.iter().any(|held| held == permission))
+    }
+
+    fn reaches_all(&self, id: RoleId) -> bool {
+        self.roles
+            .iter()
+            .any(|role| role.id == id && role.reaches_all)
+    }
+
+    /// How far the roles of a member reach while active.
+    pub(super) fn reach<'a>(&self, holder: &'a Holder) -> Reach<'a> {
+        let Some(unassigned) = self.division else {
+            return Reach::Undivided;
+        };
+        let chief: Vec<&Grant> = holder
+            .grants
+            .iter()
+            .filter(|grant| matches!(grant.target.id, TargetId::Role(id) if self.reaches_all(id)))
+            .collect();
+        if !chief.is_empty() {
+            return Reach::Chief(chief);
+        }
+        let listed: Vec<&Grant> = holder
+            .grants
+            .iter()
+            .filter(|grant| matches!(grant.target.id, TargetId::BusinessEntity(_)))
+            .collect();
+        if !listed.is_empty() {
+            return Reach::Listed(listed);
+        }
+        match unassigned {
+            UnassignedReach::All => Reach::Unassigned,
+            UnassignedReach::None => Reach::Nothing,
+        }
+    }
+
+    /// Refuses a permission that is not in the catalogue; `fields` names, by the permission, the field that asked.
+    pub(super) fn check_permissions(&self, field: impl Fn(&str) -> String) -> Result<(), Error> {
+        match self.unknown_permissions.first() {
+            None => Ok(()),
+            Some(unknown) => Err(Error::invalid(
+                field(unknown),
+                format!("is \"{unknown}\", which is not in the catalogue of permissions"),
+            )),
+        }
+    }
+}
+
+impl Holder {
+    /// The grants of any of these roles.
+    pub(super) fn role_grants(&self, wanted: impl Fn(RoleId) -> bool) -> Vec<&Grant> {
+        self.grants
+            .iter()
+            .filter(|grant| matches!(grant.target.id, TargetId::Role(id) if wanted(id)))
+            .collect()
+    }
+}
+
+impl Reach<'_> {
+    /// Whether it gets to this business entity; to anything, where none is asked about.
+    pub(super) fn gets_to(&self, entity: Option<BusinessEntityId>) -> bool {
+        match (self, entity) {
+            (Self::Undivided | Self::Chief(_) | Self::Unassigned, _) => true,
+            (Self::Listed(_), None) => true,
+            (Self::Listed(grants), Some(entity)) => grants
+                .iter()
+                .any(|grant| grant.target.id == TargetId::BusinessEntity(entity)),
+            (Self::Nothing, _) => false,
+        }
+    }
+}
