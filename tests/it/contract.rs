@@ -412,6 +412,9 @@ async fn every_way_to_fail_says_why_to_a_machine() {
         "UNSPECIFIED",
         "RATE_LIMITED",
         "UNAVAILABLE",
+        // See `request_ids` and `revisions`.
+        "REQUEST_ID_REUSED",
+        "REVISION_NOT_REACHED",
         "DEADLINE_EXCEEDED",
         "CONTENDED",
         "METHOD_UNKNOWN",

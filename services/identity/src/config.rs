@@ -86,7 +86,8 @@ pub struct ServeArgs {
     )]
     pub rate_limit: NonZeroU32,
     /// How long a connection is used before its client is told to make another one, in milliseconds, so that
-    /// clients find processes that were started since. Calls in flight are finished on the old one.
+    /// clients find processes that were started since. Calls in flight are finished on the old one, a watch
+    /// too.
     #[arg(
         long,
         env = "ROSTER_MAX_CONNECTION_AGE_MS",
@@ -95,16 +96,6 @@ pub struct ServeArgs {
         value_name = "MS"
     )]
     pub max_connection_age_ms: u64,
-    /// How long calls in flight may take on a connection of that age before it is cut, in milliseconds. The
-    /// longest deadline that is honoured is 120 seconds.
-    #[arg(
-        long,
-        env = "ROSTER_MAX_CONNECTION_AGE_GRACE_MS",
-        default_value = "120000",
-        value_parser = clap::value_parser!(u64).range(1..),
-        value_name = "MS"
-    )]
-    pub max_connection_age_grace_ms: u64,
     /// How long to answer "not ready" before refusing new calls when told to stop, in milliseconds.
     #[arg(
         long,
