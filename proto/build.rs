@@ -33,6 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "PostalAddress",
         "Enterprise",
         "Manager",
+        "Removed",
     ] {
         config = config.message_attribute(format!("identity.v1.{message}"), profile);
     }

@@ -13,13 +13,22 @@ CREATE SEQUENCE event_positions MINVALUE 0;
 -- The first position is 1, and is above what `last_value` shows before it is taken.
 SELECT setval('event_positions', 0, true);
 
--- The keys' first byte is 82, which keeps them apart from other advisory locks.
-CREATE FUNCTION place_event() RETURNS trigger LANGUAGE plpgsql AS $$
+-- The keys' first byte is 82, which keeps them apart from other advisory locks. One lock a statement: it
+-- may write many events, and the server has room for so many locks only.
+CREATE FUNCTION hold_event_positions() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock_shared((82::bigint << 56) | last_value) FROM event_positions;
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION place_event() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
     NEW.position := nextval('event_positions');
     RETURN NEW;
 END
 $$;
 
+CREATE TRIGGER hold_event_positions BEFORE INSERT ON events
+    FOR EACH STATEMENT EXECUTE FUNCTION hold_event_positions();
 CREATE TRIGGER place_event BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION place_event();

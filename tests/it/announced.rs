@@ -7,6 +7,7 @@ use identity_tests::{
 use reqwest::Method;
 use serde_json::{Value, json};
 
+/// Conformance: 109.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_announced_is_so() {
     let world = World::start().await;
@@ -38,6 +39,7 @@ async fn what_is_announced_is_so() {
     anybody.get("/Me").await.error(401, "");
 }
 
+/// Conformance: 106, 108.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_urn_that_is_used_is_described() {
     let world = World::start().await;

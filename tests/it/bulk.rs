@@ -45,6 +45,7 @@ fn managed(name: &str, manager: &str) -> Value {
     user
 }
 
+/// Conformance: 114, 115.
 #[tokio::test(flavor = "multi_thread")]
 async fn operations_are_carried_out_as_single_requests() {
     let world = World::start().await;
@@ -104,6 +105,7 @@ async fn operations_are_carried_out_as_single_requests() {
     assert_eq!(users["totalResults"], 3);
 }
 
+/// Conformance: 113.
 #[tokio::test(flavor = "multi_thread")]
 async fn references_are_resolved_in_data_and_paths_also_forward() {
     let world = World::start().await;
@@ -141,6 +143,7 @@ async fn references_are_resolved_in_data_and_paths_also_forward() {
     );
 }
 
+/// Conformance: 113.
 #[tokio::test(flavor = "multi_thread")]
 async fn circles_are_closed_or_undone() {
     let world = World::start().await;
@@ -191,6 +194,7 @@ async fn circles_are_closed_or_undone() {
     assert_eq!(groups["totalResults"], 1);
 }
 
+/// Conformance: 113.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_refers_to_nothing_fails_alone() {
     let world = World::start().await;
@@ -213,6 +217,7 @@ async fn what_refers_to_nothing_fails_alone() {
     assert!(detail(2).contains("bulkId:unheard, which no operation"));
 }
 
+/// Conformance: 111, 112, 113.
 #[tokio::test(flavor = "multi_thread")]
 async fn it_stops_after_so_many_errors_and_keeps_its_limits() {
     let settings = Settings {
@@ -272,11 +277,45 @@ async fn it_stops_after_so_many_errors_and_keeps_its_limits() {
         .header("roster-dry-run", "true")
         .body(body.to_string());
     let done = Scim::send(rehearsal).await.is(200);
-    assert_eq!(statuses(&answers(&done)), ["201", "400"]);
+    let done = answers(&done);
+    assert_eq!(statuses(&done), ["201", "400"]);
+    let why = done[1]["response"]["detail"].as_str().unwrap();
+    assert!(why.contains("a rehearsal does not make"), "{why}");
     let users = scim.get("/Users").await.is(200).body;
     assert_eq!(users["totalResults"], 2);
 }
 
+/// Conformance: 111, 129.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_for_the_time_being_says_when_to_come_back() {
+    let settings = Settings {
+        identity: vec![("ROSTER_RATE_LIMIT", "1".to_owned())],
+        ..Settings::default()
+    };
+    let world = World::with(settings).await;
+    let site = world.bare_site("busy").await;
+    let users = |from: usize| -> Value {
+        let users = (from..from + 4).map(|n| {
+            let body = user(&format!("u{n}@busy.example"));
+            post("/Users", &format!("{n}"), &body)
+        });
+        json!({"schemas": [REQUEST], "Operations": users.collect::<Vec<Value>>()})
+    };
+    let seconds = |answer: &Answer| answer.header("retry-after").parse::<u64>().unwrap();
+    // Two at once: who is asking, and the first operation. What was done is done.
+    let some = site.scim.post("/Bulk", &users(0)).await.is(200);
+    assert_eq!(statuses(&answers(&some)), ["201", "429", "429", "429"]);
+    assert!((1..=60).contains(&seconds(&some)));
+    // One more: who is asking. Nothing is done, and the whole is to be repeated.
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    let none = site.scim.post("/Bulk", &users(4)).await;
+    assert!((1..=60).contains(&seconds(&none)));
+    none.error(429, "");
+    let made = "SELECT count(*) AS n FROM members WHERE user_name LIKE 'u%'";
+    assert_eq!(world.database.number(made), 1);
+}
+
+/// Conformance: 111.
 #[tokio::test(flavor = "multi_thread")]
 async fn as_many_operations_as_discovery_allows_fit_into_one_request() {
     let world = World::start().await;

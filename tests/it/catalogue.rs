@@ -2,7 +2,7 @@
 
 use identity_proto::v1 as pb;
 use identity_tests::{
-    scim::{LIST, Scim},
+    scim::{LIST, Scim, encode},
     world::World,
 };
 use reqwest::Method;
@@ -58,6 +58,25 @@ async fn discovery_goes_in_oktas_order() {
             let id = one["id"].as_str().unwrap();
             let read = acme.scim.get(&format!("{endpoint}/{id}")).await.is(200);
             assert_eq!(read.body, one);
+            let time = |name: &str| {
+                chrono::DateTime::parse_from_rfc3339(one["meta"][name].as_str().unwrap()).unwrap()
+            };
+            assert_eq!(time("created"), time("lastModified"));
+            let earlier = format!(
+                "meta.created lt \"{}\"",
+                one["meta"]["created"].as_str().unwrap()
+            );
+            let before = acme
+                .scim
+                .get(&format!("{endpoint}?filter={}", encode(&earlier)))
+                .await;
+            assert!(
+                before
+                    .is(200)
+                    .resources()
+                    .iter()
+                    .all(|other| other["id"] != one["id"])
+            );
             assert_eq!(
                 read.header("location"),
                 one["meta"]["location"].as_str().unwrap()
@@ -91,6 +110,47 @@ async fn discovery_goes_in_oktas_order() {
     );
 }
 
+/// Conformance: 26.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_a_role_or_an_entity_shows_when_it_was() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let caller = &acme.rpc.caller;
+    let entity = acme.scim.id_of("/BusinessEntities", "EU GmbH").await;
+    let path = format!("/BusinessEntities/{entity}");
+    let before = acme.scim.get(&path).await.is(200);
+    let renamed = pb::BusinessEntity {
+        name: "EU SE".to_owned(),
+        ..Default::default()
+    };
+    let request = pb::UpdateBusinessEntityRequest {
+        business_entity_id: entity,
+        values: Some(renamed),
+        update_mask: Some(prost_types::FieldMask {
+            paths: vec!["name".to_owned()],
+        }),
+        ..Default::default()
+    };
+    let written = caller
+        .business_entities()
+        .update_business_entity(caller.request(request))
+        .await;
+    let written = written.unwrap().into_inner().business_entity.unwrap();
+    let after = acme.scim.get(&path).await.is(200);
+    let meta = &after.body["meta"];
+    assert_eq!(meta["created"], before.body["meta"]["created"]);
+    assert_eq!(
+        meta["lastModified"],
+        json!(written.update_time.unwrap().to_string())
+    );
+    assert_ne!(meta["lastModified"], before.body["meta"]["lastModified"]);
+    assert_ne!(after.header("etag"), before.header("etag"));
+    let newest = "sortBy=meta.lastModified&sortOrder=descending&count=1";
+    let newest = acme.scim.get(&format!("/BusinessEntities?{newest}")).await;
+    assert_eq!(newest.is(200).resources()[0]["displayName"], "EU SE");
+}
+
+/// Conformance: 127.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_be_named_is_read_only_and_of_the_site() {
     let world = World::start().await;

@@ -25,6 +25,7 @@ fn rename(name: &str) -> Value {
     json!([{ "op": "replace", "path": "displayName", "value": name }])
 }
 
+/// Conformance: 90.
 #[tokio::test(flavor = "multi_thread")]
 async fn parallel_patches_of_one_group_lose_no_member() {
     let world = World::start().await;
@@ -60,6 +61,7 @@ async fn parallel_patches_of_one_group_lose_no_member() {
     assert_eq!(updates, 75, "an event a change, {last} in all");
 }
 
+/// Conformance: 90.
 #[tokio::test(flavor = "multi_thread")]
 async fn parallel_patches_of_one_members_attributes_lose_none() {
     let world = World::start().await;

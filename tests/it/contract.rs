@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use identity_proto::v1 as pb;
 use identity_tests::{
     rpc::{by_id, by_user_name, role},
+    watch::{resume, watch},
     world::{OWNER, Settings, World},
     writes::{mask, member, reason, refused},
 };
@@ -285,6 +286,13 @@ async fn every_way_to_fail_says_why_to_a_machine() {
         taken,
         "GRANT_EXISTS",
     );
+    let hour = std::time::Duration::from_secs(3600);
+    seen.refusal(
+        rpc.grant_for(by_user_name("ann@acme.example"), role("Owner"), hour)
+            .await,
+        Code::InvalidArgument,
+        "OWNER_GRANT_WITH_END",
+    );
 
     let precondition = Code::FailedPrecondition;
     let roles = rpc.list_roles().await;
@@ -319,6 +327,12 @@ async fn every_way_to_fail_says_why_to_a_machine() {
         rpc.caller.members().list_members(elsewhere_from).await,
         Code::InvalidArgument,
         "PAGE_TOKEN_INVALID",
+    );
+    let (token, _) = world.issue("acme", &[pb::Scope::Watch]).await;
+    seen.refusal(
+        watch(&world.caller(&token), resume("e30")).await,
+        Code::InvalidArgument,
+        "RESUME_TOKEN_INVALID",
     );
     let stale = rpc.caller.request(pb::DeleteMemberRequest {
         member_id: ann.clone(),
@@ -417,6 +431,7 @@ async fn every_way_to_fail_says_why_to_a_machine() {
         "REVISION_NOT_REACHED",
         "DEADLINE_EXCEEDED",
         "CONTENDED",
+        "WATCH_ENDED",
         "METHOD_UNKNOWN",
         "MESSAGE_MALFORMED",
         "MESSAGE_TOO_LARGE",
@@ -455,6 +470,7 @@ async fn too_many_requests_are_told_when_to_come_back() {
     acme.scim.get("/Users").await.is(200);
 }
 
+/// Conformance: 55.
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_and_masks_have_bounds() {
     let world = World::start().await;
@@ -530,10 +546,16 @@ async fn pages_and_masks_have_bounds() {
         let (_, total) = list(Some(0), 0, Some(filter.clone())).await.unwrap();
         assert_eq!(total, expected, "{filter:?}");
     }
-    let deep = (0..45).fold(user_name(), |filter, _| all(vec![filter]));
+    let deep = |levels: usize| (0..levels).fold(user_name(), |filter, _| all(vec![filter]));
     let wide = all(vec![user_name(); 1000]);
-    let (_, total) = list(Some(0), 0, Some(deep)).await.unwrap();
+    let (_, total) = list(Some(0), 0, Some(deep(48))).await.unwrap();
     assert_eq!(total, 1, "a filter may nest");
+    // Also where the message nests deeper than a decoder reads it.
+    for levels in [49, 50, 60, 1000] {
+        let refused = list(None, 0, Some(deep(levels))).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{levels}");
+        assert!(refused.message().contains("48 levels"), "{refused}");
+    }
     for filter in [equal("title", "x"), pb::Filter { node: None }, wide] {
         let outcome = list(None, 0, Some(filter)).await;
         assert_eq!(refused(outcome, Code::InvalidArgument).1["field"], "filter");

@@ -258,7 +258,7 @@ async fn a_refused_name_comes_with_what_was_wrong_and_what_was_expected() {
             "{sentence}"
         );
         assert!(
-            sentence.ends_with("Rename the group in Okta and push it again."),
+            sentence.ends_with("Rename the group in the identity provider and push it again."),
             "{sentence}"
         );
     }

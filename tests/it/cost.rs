@@ -357,6 +357,7 @@ async fn what_has_to_look_first_is_a_read_and_a_write_and_a_refusal_one_call_at_
     }
 }
 
+/// Conformance: 40.
 #[tokio::test(flavor = "multi_thread")]
 async fn members_are_not_loaded_for_nobody() {
     let world = World::start().await;

@@ -34,6 +34,7 @@ fn names(page: &Value, of: &str) -> Vec<String> {
         .collect()
 }
 
+/// Conformance: 117, 121.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_walk_repeats_and_skips_nothing_while_others_come_and_go() {
     let world = World::start().await;
@@ -83,6 +84,7 @@ async fn a_walk_repeats_and_skips_nothing_while_others_come_and_go() {
     }
 }
 
+/// Conformance: 118, 119, 120, 127.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cursor_is_good_for_its_own_query() {
     let world = World::start().await;

@@ -19,6 +19,7 @@ async fn list(scim: &Scim, path: &str) -> Vec<Value> {
     entries
 }
 
+/// Conformance: 105, 106, 107, 108.
 #[tokio::test(flavor = "multi_thread")]
 async fn anybody_may_read_it_and_nobody_may_change_it() {
     let world = World::start().await;
@@ -88,6 +89,7 @@ async fn anybody_may_read_it_and_nobody_may_change_it() {
     assert_eq!(there, here.body.to_string());
 }
 
+/// Conformance: 104, 109, 122.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_configuration_tells_the_truth() {
     let world = World::start().await;
@@ -156,6 +158,7 @@ async fn the_configuration_tells_the_truth() {
     bearer.get(&path).await.is(200);
 }
 
+/// Conformance: 106, 108.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_resource_type_is_served_under_a_schema_that_is_listed() {
     let world = World::start().await;
@@ -282,6 +285,7 @@ fn example(attribute: &Value) -> Option<Value> {
     })
 }
 
+/// Conformance: 109.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_schemas_say_is_writable_is_kept_and_what_is_shown_they_declare() {
     let world = World::start().await;

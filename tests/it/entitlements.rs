@@ -31,6 +31,7 @@ fn sources(granted: &[pb::GrantedTarget], name: &str) -> Vec<Source> {
     grants.filter_map(|grant| grant.source).collect()
 }
 
+/// Conformance: 69.
 #[tokio::test(flavor = "multi_thread")]
 async fn grants_arrive_as_a_put() {
     let world = World::start().await;
@@ -43,7 +44,7 @@ async fn grants_arrive_as_a_put() {
     // Okta reads, adds, and puts the whole back.
     let mut body = acme.scim.get(&path).await.is(200).body;
     assert_eq!((body.get("roles"), body.get("entitlements")), (None, None));
-    body["roles"] = json!([{ "value": analyst, "display": "Analyst" }]);
+    body["roles"] = json!([{ "value": analyst, "display": "Analyst", "primary": true }]);
     body["entitlements"] =
         json!([{ "value": entity, "display": "EU GmbH", "type": "BusinessEntity" }]);
     let put = acme.scim.put(&path, &body).await.is(200);
@@ -115,9 +116,13 @@ async fn a_create_grants_too() {
     let agent = acme.scim.id_of("/Roles", "Sales Agent").await;
     let entity = acme.scim.id_of("/BusinessEntities", "US Inc").await;
     let mut body = user(ANN);
-    // Twice the same is once; a bare id is clear enough.
+    // Twice the same is once; a bare id is clear enough, and so is one value without a list around it.
     body["ROLES"] = json!([{ "value": agent }, agent]);
     body["entitlements"] = json!(entity);
+    let mut single = user("single@acme.example");
+    single["roles"] = json!({ "value": agent });
+    acme.scim.post("/Users", &single).await.is(201);
+    assert_eq!(acme.rpc.roles("single@acme.example").await, ["Sales Agent"]);
     let made = acme.scim.post("/Users", &body).await.is(201);
     assert_eq!(
         made.header("roster-effect"),
@@ -125,7 +130,7 @@ async fn a_create_grants_too() {
     );
     assert_eq!(
         made.body["roles"],
-        json!([{ "value": agent, "display": "Sales Agent" }])
+        json!([{ "value": agent, "display": "Sales Agent", "primary": true }])
     );
     assert_eq!(
         made.body["entitlements"],
@@ -351,9 +356,13 @@ async fn what_can_not_be_given_is_refused_and_explained() {
         // Plain texts, as a plain attribute of this name in Okta sends them.
         (json!(["analyst"]), vec!["\"analyst\"", &*analyst]),
         (json!("Analist"), vec!["Analist", "Analyst", &*analyst]),
-        // Entra's JSON document in a text.
+        // Entra's JSON document in a text: its value counts, if it has one.
         (
             json!([{ "value": "{\"id\":\"1\",\"value\":\"Analyst\",\"displayName\":\"Analyst\"}" }]),
+            vec!["\"Analyst\" is the name", &*analyst],
+        ),
+        (
+            json!([{ "value": "{\"id\":\"1\"}" }]),
             vec!["JSON document"],
         ),
         (
@@ -365,21 +374,18 @@ async fn what_can_not_be_given_is_refused_and_explained() {
             vec!["roles[0] needs a value"],
         ),
         (json!([{ "value": 7 }]), vec!["roles[0].value"]),
-        (json!({ "value": analyst }), vec!["roles must be a list"]),
+        (json!(true), vec!["must be a"]),
     ] {
         let mut body = user(ANN);
         body["roles"] = value.clone();
         let mut new = user("new@acme.example");
         new["roles"] = value.clone();
-        let mut answers = vec![
+        let operations = json!([{ "op": "replace", "path": "roles", "value": value }]);
+        for answer in [
             acme.scim.put(&path, &body).await,
             acme.scim.post("/Users", &new).await,
-        ];
-        if !value.is_object() {
-            let operations = json!([{ "op": "replace", "path": "roles", "value": value }]);
-            answers.push(acme.scim.patch(&path, operations).await);
-        }
-        for answer in answers {
+            acme.scim.patch(&path, operations).await,
+        ] {
             let detail = answer.error(400, "invalidValue");
             for word in &told {
                 assert!(detail.contains(word), "{value}: {detail}");
@@ -468,6 +474,72 @@ async fn users_are_found_by_them() {
     assert_eq!(
         only.resources()[0]["roles"],
         json!([{ "display": "Analyst" }])
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_only_role_is_the_primary_one() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let analyst = acme.scim.id_of("/Roles", "Analyst").await;
+    let agent = acme.scim.id_of("/Roles", "Sales Agent").await;
+    for (name, roles) in [
+        (
+            "a@acme.example",
+            json!([{ "value": analyst, "primary": false }]),
+        ),
+        (
+            "b@acme.example",
+            json!([analyst, { "value": agent, "primary": "True" }]),
+        ),
+        ("c@acme.example", json!([])),
+    ] {
+        let mut body = user(name);
+        body["roles"] = roles;
+        acme.scim.post("/Users", &body).await.is(201);
+    }
+    let list = acme.scim.get("/Users?filter=roles%20pr&sortBy=userName");
+    let [a, b]: [Value; 2] = list.await.is(200).resources().try_into().unwrap();
+    assert_eq!(
+        a["roles"],
+        json!([{ "value": analyst, "display": "Analyst", "primary": true }])
+    );
+    assert_eq!(
+        b["roles"],
+        json!([{ "value": analyst, "display": "Analyst" }, { "value": agent, "display": "Sales Agent" }])
+    );
+    for (filter, found) in [
+        ("roles.primary eq true".to_owned(), "a"),
+        ("roles[primary eq \"True\"].value pr".to_owned(), "a"),
+        ("roles.primary pr".to_owned(), "a"),
+        (
+            format!("roles[primary eq true and value eq \"{agent}\"]"),
+            "",
+        ),
+        ("roles[primary eq false]".to_owned(), "b"),
+        ("roles.primary eq false".to_owned(), "b"),
+        (
+            format!("roles[primary ne true and value eq \"{agent}\"]"),
+            "b",
+        ),
+        ("roles pr and roles.primary ne true".to_owned(), "b"),
+    ] {
+        let list = format!("/Users?sortBy=userName&filter={}", encode(&filter));
+        let list = acme.scim.get(&list).await.is(200);
+        let names: String = list
+            .resources()
+            .iter()
+            .map(|one| one["userName"].as_str().unwrap()[..1].to_owned())
+            .collect();
+        assert_eq!(names, found, "{filter}");
+    }
+    // It follows from what stands there: the other one becomes it when the first goes.
+    let path = format!("/Users/{}", b["id"].as_str().unwrap());
+    let remove = json!([{ "op": "remove", "path": format!("roles[value eq \"{analyst}\"]") }]);
+    let left = acme.scim.patch(&path, remove).await.is(200);
+    assert_eq!(
+        left.body["roles"],
+        json!([{ "value": agent, "display": "Sales Agent", "primary": true }])
     );
 }
 

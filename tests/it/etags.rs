@@ -36,6 +36,7 @@ fn version(tag: &str) -> &str {
     opaque.split('-').next().unwrap()
 }
 
+/// Conformance: 28, 29, 31.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_client_has_already_is_not_sent_again() {
     let world = World::start().await;
@@ -216,6 +217,7 @@ async fn a_members_tag_changes_with_whatever_shows_and_its_row_only_with_itself(
     assert_ne!(row(), before);
 }
 
+/// Conformance: 30.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stale_if_match_changes_nothing() {
     let world = World::start().await;
@@ -298,6 +300,7 @@ async fn a_stale_if_match_changes_nothing() {
     }
 }
 
+/// Conformance: 28.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_write_answers_with_the_tag_that_a_read_then_gives() {
     let world = World::start().await;

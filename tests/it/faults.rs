@@ -286,6 +286,7 @@ async fn a_database_that_says_nothing_holds_nobody_longer_than_their_deadline() 
     world.database.check_events(&acme.id);
 }
 
+/// Conformance: 129, 130.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_facade_cut_from_identity_tells_its_clients_to_come_back() {
     let identity_port = roster_stack::ports::free_port().unwrap();

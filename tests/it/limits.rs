@@ -45,6 +45,7 @@ async fn unannounced(scim: &Scim, method: &Method, path: &str, body: &[u8]) -> S
     answer
 }
 
+/// Conformance: 13.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_over_the_limit_is_refused_naming_the_limit() {
     let scene = Scene::set(Settings::default()).await;
@@ -126,6 +127,7 @@ async fn the_limits_are_settings_and_sizes_come_before_tokens() {
     scene.is_untouched().await;
 }
 
+/// Conformance: 4.
 #[tokio::test(flavor = "multi_thread")]
 async fn headers_and_addresses_over_the_limit_are_refused_naming_the_limit() {
     let scene = Scene::set(Settings::default()).await;
@@ -173,7 +175,7 @@ async fn a_patch_of_a_group_looks_through_its_members_only_so_often() {
     let id = acme.scim.make_group("CB/acme/ROLE/Analyst", &ids).await;
     let path = format!("/Groups/{id}");
     let looks = |count: usize| {
-        let look = json!({ "op": "remove", "path": "members[value sw \"x\" or value ew \"y\"]" });
+        let look = json!({ "op": "remove", "path": "members[value sw \"x\"]" });
         Value::Array(vec![look; count])
     };
     let began = Instant::now();
@@ -184,7 +186,7 @@ async fn a_patch_of_a_group_looks_through_its_members_only_so_often() {
         began.elapsed()
     });
     let detail = refused.error(413, "");
-    assert!(detail.contains("at most 100 operations"), "{detail}");
+    assert!(detail.contains("at most 100 conditions"), "{detail}");
     assert!(began.elapsed() < Duration::from_secs(10));
     assert!(other < Duration::from_secs(2), "{other:?}");
     acme.scim.patch(&path, looks(100)).await.is(204);
@@ -239,6 +241,7 @@ async fn large_bodies_have_a_bounded_room_together() {
         .error(409, "uniqueness");
 }
 
+/// Conformance: 129.
 #[tokio::test(flavor = "multi_thread")]
 async fn too_many_requests_wait_for_whole_seconds() {
     let settings = Settings {

@@ -126,6 +126,7 @@ async fn a_catalogue_app_creates_renames_fills_and_deletes_a_group() {
     acme.scim.make_group(ANALYSTS, &[&bob]).await;
 }
 
+/// Conformance: 79.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_push_replaces_the_members_in_each_of_its_forms() {
     let world = World::start().await;
@@ -214,6 +215,7 @@ async fn a_full_push_replaces_the_members_in_each_of_its_forms() {
     expect(json!([{ "op": "remove", "path": "members" }]), &[]).await;
 }
 
+/// Conformance: 71.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wizard_app_puts_everything() {
     let world = World::start().await;
@@ -276,6 +278,7 @@ async fn a_wizard_app_puts_everything() {
     acme.scim.put(&absent, &body).await.error(404, "");
 }
 
+/// Conformance: 89.
 #[tokio::test(flavor = "multi_thread")]
 async fn ids_of_nobody_are_passed_over_and_told() {
     let world = World::start().await;
@@ -370,6 +373,7 @@ async fn ids_of_nobody_are_passed_over_and_told() {
     );
 }
 
+/// Conformance: 91.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_groups_id_among_the_members_is_refused() {
     let world = World::start().await;
@@ -431,6 +435,7 @@ async fn a_groups_id_among_the_members_is_refused() {
     assert_eq!(world.database.snapshot(), before);
 }
 
+/// Conformance: 90.
 #[tokio::test(flavor = "multi_thread")]
 async fn pushes_of_hundreds_and_thousands_arrive_whole_and_in_time() {
     let world = World::start().await;

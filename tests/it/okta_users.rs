@@ -97,6 +97,7 @@ async fn testing_the_credentials_lists_a_site_that_has_only_its_owner() {
     shouted.get("/Users?startIndex=1&count=2").await.is(200);
 }
 
+/// Conformance: 2, 3, 14, 99.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_is_created_in_either_media_type_and_shown_as_it_was_sent() {
     let world = World::start().await;
@@ -154,6 +155,7 @@ async fn a_user_is_created_in_either_media_type_and_shown_as_it_was_sent() {
     assert!(detail.contains(&first[0]), "{detail}");
 }
 
+/// Conformance: 36, 84, 102.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_is_taken_in_every_form_and_kept_nowhere() {
     const SECRET: &str = "Pa55-canary-word";
@@ -195,6 +197,7 @@ async fn a_password_is_taken_in_every_form_and_kept_nowhere() {
     assert!(!world.log().contains(SECRET));
 }
 
+/// Conformance: 132.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_existing_user_is_found_read_and_put_under_the_same_id() {
     let world = World::start().await;
@@ -336,6 +339,7 @@ fn full_user(name: &str) -> Value {
     body
 }
 
+/// Conformance: 27, 72.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_put_of_our_own_get_changes_nothing() {
     let world = World::start().await;
@@ -454,6 +458,7 @@ async fn a_profile_change_is_a_put_of_our_get_with_the_change() {
         .error(404, "");
 }
 
+/// Conformance: 22.
 #[tokio::test(flavor = "multi_thread")]
 async fn empty_values_are_no_values_and_no_error() {
     let world = World::start().await;
@@ -588,6 +593,7 @@ async fn a_catalogue_app_that_patches_profiles_changes_just_what_it_names() {
     assert_eq!(world.database.snapshot(), before);
 }
 
+/// Conformance: 59, 62.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_import_pages_through_all_users_once_in_a_stable_order() {
     let world = World::start().await;

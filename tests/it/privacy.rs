@@ -314,11 +314,13 @@ async fn nothing_is_seen(level: &str) {
     }
 }
 
+/// Conformance: 36, 131.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_personal_or_secret_is_logged_traced_or_counted() {
     nothing_is_seen("info").await;
 }
 
+/// Conformance: 131.
 #[tokio::test(flavor = "multi_thread")]
 async fn not_even_where_everything_is_logged() {
     nothing_is_seen("trace").await;

@@ -20,6 +20,7 @@ fn keys(resource: &Value) -> Vec<&str> {
     keys
 }
 
+/// Conformance: 34, 38.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_shows_what_was_asked_for() {
     let world = World::start().await;
@@ -140,6 +141,7 @@ async fn a_user_shows_what_was_asked_for() {
     );
 }
 
+/// Conformance: 33, 41.
 #[tokio::test(flavor = "multi_thread")]
 async fn writes_show_what_was_asked_for_and_do_the_same() {
     let world = World::start().await;
@@ -223,6 +225,7 @@ async fn writes_show_what_was_asked_for_and_do_the_same() {
     }
 }
 
+/// Conformance: 33.
 #[tokio::test(flavor = "multi_thread")]
 async fn both_parameters_at_once_contradict_and_change_nothing() {
     let world = World::start().await;

@@ -60,6 +60,7 @@ impl Dice {
     }
 }
 
+/// Conformance: 13, 130.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_request_provokes_a_fault() {
     let scene = Scene::set(Settings::default()).await;

@@ -183,6 +183,14 @@ async fn read(rpc: &Rpc, ids: &Ids, method: &str, min_revision: i64) -> Result<i
                 permission: "team.view".to_owned()
             }
         ),
+        "GetGrant" => ask!(
+            rpc.grants(),
+            get_grant,
+            GetGrantRequest {
+                grant_id: ids.grant.clone()
+            }
+        ),
+        "ListGrants" => ask!(rpc.grants(), list_grants, ListGrantsRequest {}),
         "ListEvents" => {
             let mut client = pb::event_service_client::EventServiceClient::new(caller.channel());
             ask!(client, list_events, ListEventsRequest {})
@@ -195,9 +203,10 @@ struct Ids {
     group: String,
     role: String,
     entity: String,
+    grant: String,
 }
 
-const READS: [&str; 23] = [
+const READS: [&str; 25] = [
     "GetSite",
     "GetCaller",
     "ListCredentials",
@@ -220,6 +229,8 @@ const READS: [&str; 23] = [
     "ListMembersWithRole",
     "ListMembersInBusinessEntity",
     "ListMembersWithPermission",
+    "GetGrant",
+    "ListGrants",
     "ListEvents",
 ];
 
@@ -232,6 +243,7 @@ async fn every_read_of_a_site_shows_the_revision_that_it_was_asked_for_or_says_w
         group: acme.scim.make_group("CB/acme/ROLE/Analyst", &[]).await,
         role: rpc.list_roles().await[0].id.clone(),
         entity: rpc.list_entities().await[0].id.clone(),
+        grant: rpc.grant(OWNER, role("Analyst")).await.unwrap(),
     };
     let made = rpc.create_member(member("ann@acme.example")).await.unwrap();
     let revision = made.receipt.unwrap().revision;

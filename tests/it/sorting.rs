@@ -17,6 +17,7 @@ async fn sorted(scim: &Scim, query: &str) -> String {
     names.join(" ")
 }
 
+/// Conformance: 63, 64.
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_are_in_the_order_that_was_asked_for() {
     let world = World::start().await;

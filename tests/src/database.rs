@@ -90,6 +90,12 @@ impl Database {
         &self.url
     }
 
+    /// Its address through a proxy at this port.
+    pub fn url_through(&self, port: u16) -> String {
+        let own = format!(":{}/", server().cluster.port());
+        self.url.replace(&own, &format!(":{port}/"))
+    }
+
     /// A connection of the test's own.
     pub fn connect(&self) -> PgConnection {
         PgConnection::establish(&self.url).unwrap()

@@ -2,10 +2,15 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on stops")]
 
 pub mod collector;
+pub mod conformance;
 pub mod database;
+pub mod example;
 pub mod faults;
+pub mod grants;
 pub mod locks;
+pub mod python;
 pub mod rpc;
 pub mod scim;
+pub mod watch;
 pub mod world;
 pub mod writes;

@@ -79,6 +79,14 @@ impl Database {
              FROM events WHERE {of_site}) times WHERE back"
         ));
         assert_eq!(back, 0, "events whose time goes back");
+        // Where the next end stands, and that nothing is past its end as of the site's clock.
+        let wrong = self.number(&format!(
+            "SELECT count(*) AS n FROM site_clocks k WHERE k.{of_site} AND ( \
+               next_end_at IS DISTINCT FROM (SELECT min(g.ends_at) FROM grants g \
+                                             WHERE g.site_id = k.site_id AND g.to_event IS NULL) \
+               OR next_end_at <= ticked_at)"
+        ));
+        assert_eq!(wrong, 0, "the clock knows the next end, which is to come");
         last
     }
 }

@@ -1,6 +1,10 @@
 //! A caller of identity, and what tests ask it most.
 
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 use identity_proto::v1::{self as pb, access_target::Target};
+use prost_types::Timestamp;
 use roster_stack::grpc::Caller;
 use tonic::{Response, Status, transport::Channel};
 
@@ -68,6 +72,19 @@ pub fn target_name(target: Option<&pb::AccessTarget>) -> String {
     }
 }
 
+/// A moment, as the contract writes it.
+pub fn timestamp(at: DateTime<Utc>) -> Timestamp {
+    Timestamp {
+        seconds: at.timestamp(),
+        nanos: at.timestamp_subsec_nanos() as i32,
+    }
+}
+
+/// The moment that the contract writes so.
+pub fn moment(at: &Timestamp) -> DateTime<Utc> {
+    DateTime::from_timestamp(at.seconds, at.nanos as u32).unwrap()
+}
+
 impl Rpc {
     /// What a member may do, in full.
     pub async fn list_member_access(
@@ -127,7 +144,6 @@ impl Rpc {
                 site: self.site.clone(),
                 after: events.last().map_or(0, |event| event.number),
                 page_size: Some(1000),
-                newest: false,
                 ..Default::default()
             };
             let page = client
@@ -135,10 +151,10 @@ impl Rpc {
                 .await
                 .unwrap()
                 .into_inner();
-            if page.events.is_empty() {
+            events.extend(page.events);
+            if !page.more {
                 return events;
             }
-            events.extend(page.events);
         }
     }
 
@@ -153,7 +169,8 @@ impl Rpc {
         pb::grant_service_client::GrantServiceClient::new(self.caller.channel())
     }
 
-    fn events_client(&self) -> pb::event_service_client::EventServiceClient<Channel> {
+    /// Events, of any size.
+    pub fn events_client(&self) -> pb::event_service_client::EventServiceClient<Channel> {
         pb::event_service_client::EventServiceClient::new(self.caller.channel())
             .max_decoding_message_size(256 << 20)
     }
@@ -169,7 +186,6 @@ impl Rpc {
             member: by_user_name(user_name),
             target,
             reason: "a test".to_owned(),
-            validate_only: false,
             ..Default::default()
         };
         let answer = self
@@ -179,6 +195,35 @@ impl Rpc {
             .into_inner();
         match answer.grant.and_then(|grant| grant.source) {
             Some(pb::grant::Source::Direct(direct)) => Ok(direct.grant_id),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Gives a member a role or business entity that ends by itself after so long; answers with the grant's
+    /// id and its end.
+    pub async fn grant_for(
+        &self,
+        member: Option<pb::MemberRef>,
+        target: Option<pb::AccessTarget>,
+        time: Duration,
+    ) -> Result<(String, DateTime<Utc>), Status> {
+        let request = pb::CreateGrantRequest {
+            site: self.site.clone(),
+            member,
+            target,
+            reason: "for a while".to_owned(),
+            end_time: Some(timestamp(Utc::now() + time)),
+            ..Default::default()
+        };
+        let answer = self
+            .grants()
+            .create_grant(self.caller.request(request))
+            .await?
+            .into_inner();
+        match answer.grant.and_then(|grant| grant.source) {
+            Some(pb::grant::Source::Direct(direct)) => {
+                Ok((direct.grant_id, moment(&direct.end_time.unwrap())))
+            }
             other => panic!("{other:?}"),
         }
     }

@@ -1,6 +1,9 @@
 //! A Roster of its own for each test: a database, both services on free ports, a site.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use identity_proto::v1 as pb;
 use roster_stack::{
@@ -44,6 +47,8 @@ pub struct World {
     /// The database.
     pub database: Database,
     logs: TempDir,
+    /// How many identities were started besides.
+    started: AtomicU32,
 }
 
 /// A site and its callers.
@@ -81,10 +86,7 @@ impl World {
         let database = Database::create();
         let logs = tempfile::tempdir().unwrap();
         let url = match settings.database_port {
-            Some(port) => {
-                let own = format!(":{}/", server().cluster.port());
-                database.url().replace(&own, &format!(":{port}/"))
-            }
+            Some(port) => database.url_through(port),
             None => database.url().to_owned(),
         };
         let mut options = Self::identity_options(
@@ -111,6 +113,7 @@ impl World {
             identity,
             database,
             logs,
+            started: AtomicU32::new(0),
         }
     }
 
@@ -121,10 +124,16 @@ impl World {
             .variable("ROSTER_DB_POOL", "6")
     }
 
-    /// A second identity on the same database, on a port of its own.
+    /// Another identity on the same database, on a port of its own.
     pub async fn another_identity(&self) -> Service {
-        let url = self.database.url().to_owned();
-        let log = self.logs.path().join("identity-2.log");
+        self.identity_at(self.database.url()).await
+    }
+
+    /// Another identity on the same database, by this address of it (that of a proxy).
+    pub async fn identity_at(&self, url: &str) -> Service {
+        let number = self.started.fetch_add(1, Ordering::Relaxed) + 2;
+        let log = self.logs.path().join(format!("identity-{number}.log"));
+        let url = url.to_owned();
         tokio::task::spawn_blocking(move || {
             let options = Self::identity_options(&url, free_port().unwrap(), &log);
             Service::start(options, &server().guard).unwrap()
@@ -188,6 +197,21 @@ impl World {
             .await
             .unwrap()
             .into_inner();
+        (answer.token, answer.credential.unwrap().id)
+    }
+
+    /// Makes a credential of all sites; answers with its token and id.
+    pub async fn issue_for_all(&self, scopes: &[pb::Scope]) -> (String, String) {
+        let bootstrap = self.caller(BOOTSTRAP);
+        let request = pb::IssueCredentialRequest {
+            all_sites: true,
+            label: "A service of the tests".to_owned(),
+            scopes: scopes.iter().map(|scope| i32::from(*scope)).collect(),
+            ..Default::default()
+        };
+        let request = bootstrap.request(request);
+        let answer = bootstrap.credentials().issue_credential(request).await;
+        let answer = answer.unwrap().into_inner();
         (answer.token, answer.credential.unwrap().id)
     }
 

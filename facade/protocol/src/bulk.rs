@@ -1,11 +1,13 @@
 //! Bulk requests (RFC 7644 section 3.7): reading the message, and the references between its operations.
 
 mod references;
+mod schedule;
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
+pub use self::schedule::{Schedule, Step};
 use crate::{ScimError, patch::PATCH_SCHEMA, resource::schemas_of};
 
 /// The URN of the bulk request.

@@ -147,6 +147,7 @@ mod tests {
         assert_eq!(ids.len(), 9);
     }
 
+    /// Conformance: 110.
     #[test]
     fn an_attribute_has_every_characteristic_and_no_null() {
         fn check(attribute: &Value) {
@@ -190,6 +191,7 @@ mod tests {
         max_payload_size: 9,
     };
 
+    /// Conformance: 104, 122.
     #[test]
     fn the_configuration_says_what_there_is() {
         let config = service_provider_config("https://x", FEATURES);

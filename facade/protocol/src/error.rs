@@ -30,6 +30,8 @@ pub enum ScimType {
     InvalidCursor,
     /// No page has so many resources (RFC 9865).
     InvalidCount,
+    /// This version of SCIM is not spoken here (RFC 7644 section 3.13).
+    InvalidVers,
 }
 
 impl ScimType {
@@ -46,6 +48,7 @@ impl ScimType {
             Self::InvalidValue => "invalidValue",
             Self::InvalidCursor => "invalidCursor",
             Self::InvalidCount => "invalidCount",
+            Self::InvalidVers => "invalidVers",
         }
     }
 }

@@ -20,6 +20,9 @@ pub const MAX_LENGTH: usize = 32 * 1024;
 /// How deep parentheses, brackets and `not` may nest.
 pub const MAX_DEPTH: usize = 64;
 
+/// How many bytes make a literal a long one.
+pub const LONG: usize = 64;
+
 /// A parsed filter.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Filter {
@@ -107,6 +110,20 @@ impl Filter {
     /// Parses a filter, or says where and what was expected (400 `invalidFilter`).
     pub fn parse(text: &str) -> Result<Self, ScimError> {
         parser::parse(text)
+    }
+
+    /// How much work it is to hold one value against it: the number of its conditions, in which one with a long
+    /// literal counts once more for every [`LONG`] bytes.
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::And(parts) | Self::Or(parts) => parts.iter().map(Self::weight).sum(),
+            Self::Not(inner) | Self::Element(_, inner) => inner.weight(),
+            Self::Present(_) => 1,
+            Self::Compare(_, _, literal) => match literal {
+                Literal::Text(text) => 1 + text.len() / LONG,
+                Literal::Null | Literal::Bool(_) | Literal::Number(_) => 1,
+            },
+        }
     }
 }
 

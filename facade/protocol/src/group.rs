@@ -22,6 +22,11 @@ pub const CORE_GROUP: Schema = Schema {
                 Attribute::text("type", "What the member is.")
                     .usually(&["User"])
                     .immutable(),
+                // In the RFC's examples and in what Okta sends, though in none of its definitions. It is not shown:
+                // a group would change with every change of a member's name.
+                Attribute::text("display", "Not kept and not shown: the user has the name.")
+                    .read_only()
+                    .never(),
             ],
             "The members of the group.",
         ),

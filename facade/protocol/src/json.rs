@@ -178,6 +178,7 @@ mod tests {
         );
     }
 
+    /// Conformance: 8.
     #[test]
     fn refuses_what_is_not() {
         for body in [
@@ -196,6 +197,7 @@ mod tests {
         }
     }
 
+    /// Conformance: 13.
     #[test]
     fn refuses_depth_without_using_the_stack() {
         let nested = |depth: usize| [vec![b'['; depth], vec![b']'; depth]].concat();
@@ -205,6 +207,7 @@ mod tests {
         refused("{\"a\":".repeat(1_000_000).as_bytes());
     }
 
+    /// Conformance: 13.
     #[test]
     fn refuses_more_than_any_real_body_holds() {
         let list =
@@ -219,6 +222,7 @@ mod tests {
         assert!(refused(list("[0]", MAX_VALUES / 2 + 1)).contains("4000000 values"));
     }
 
+    /// Conformance: 10.
     #[test]
     fn refuses_one_name_twice_in_any_case() {
         assert!(refused(br#"{"a":1,"a":1}"#).contains("\"a\" is given twice"));

@@ -9,6 +9,7 @@ pub mod filter;
 pub mod group;
 pub mod json;
 pub mod list;
+pub mod moment;
 pub mod patch;
 pub mod path;
 pub mod query;

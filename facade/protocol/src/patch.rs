@@ -3,10 +3,12 @@
 //! What identity providers do beside the RFC and is understood here: `op` in any case (Entra), `"True"` and
 //! `"False"` for booleans (Entra), path-less keys that are dotted, URN-qualified or value paths (Entra's
 //! `aadOptscim062020`), path-less `id`, `schemas`, `meta` and `groups` (Okta), `remove` with the values to
-//! remove beside the path (Entra), and `emails[type eq "work"].value` where there is no such element yet
-//! (Entra).
+//! remove beside the path (Entra), `emails[type eq "work"].value` where there is no such element yet (Entra),
+//! and `roles[primary eq "True"].value` for the one role of a user, with `display` and `type` beside it (Entra).
 
 mod list;
+
+use std::cell::Cell;
 
 use serde_json::{Map, Value};
 
@@ -22,6 +24,11 @@ pub const PATCH_SCHEMA: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
 /// How many operations [`apply`] runs; each may look through a whole list.
 pub const MAX_OPERATIONS: usize = 1000;
+
+/// How many bytes of lists [`apply`] looks through and copies, each as often as there is a condition to hold
+/// against it. Without this bound a body of a megabyte has a filter look at a text of half a megabyte thousands of
+/// times, or puts that text into a thousand entries.
+pub const MAX_LOOKS: usize = 8 << 20;
 
 /// What an operation does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +136,7 @@ pub fn apply(
         ));
     }
     let mut changed = resource.clone();
+    let looks = Looks(Cell::new(MAX_LOOKS));
     for operation in operations {
         match (&operation.path, &operation.value) {
             (Some(path), value) => {
@@ -139,6 +147,7 @@ pub fn apply(
                     operation.op,
                     value.as_ref(),
                     true,
+                    &looks,
                 )?;
             }
             (None, Some(Value::Object(entries))) => {
@@ -154,6 +163,7 @@ pub fn apply(
                         operation.op,
                         Some(value),
                         false,
+                        &looks,
                     )?;
                 }
             }
@@ -165,11 +175,38 @@ pub fn apply(
     Ok(changed)
 }
 
+/// What is left of [`MAX_LOOKS`].
+struct Looks(Cell<usize>);
+
+impl Looks {
+    fn spend(&self, bytes: usize) -> Result<(), ScimError> {
+        let left = self.0.get().checked_sub(bytes).ok_or_else(|| {
+            let detail = "The operations look through too much together: send fewer of them, with simpler \
+                          filters, or shorter texts.";
+            ScimError::new(413, detail)
+        })?;
+        self.0.set(left);
+        Ok(())
+    }
+}
+
 /// Where in a container an operation works.
 struct Place<'a> {
+    looks: &'a Looks,
+    extension: Option<&'static Schema>,
     attribute: &'static Attribute,
     sub: Option<&'static Attribute>,
     path: &'a Path,
+}
+
+impl Place<'_> {
+    /// What messages call the attribute: with its URN where it is one of an extension.
+    fn name(&self) -> String {
+        match self.extension {
+            Some(schema) => format!("{}:{}", schema.id, self.attribute.name),
+            None => self.attribute.name.to_owned(),
+        }
+    }
 }
 
 /// Applies one operation to what `path` names. Where the client did not write the path itself
@@ -181,6 +218,7 @@ fn one(
     op: Op,
     value: Option<&Value>,
     explicit: bool,
+    looks: &Looks,
 ) -> Result<(), ScimError> {
     let unknown = || {
         if explicit {
@@ -212,13 +250,16 @@ fn one(
             if path.filter.is_some() || path.sub.is_some() {
                 return unknown();
             }
-            whole_extension(resource, schema, op, value)
+            whole_extension(resource, schema, op, value, looks)
         }
         Some(Target::Attribute {
             extension,
             attribute,
             ..
         }) => {
+            if list::only_labels_the_one(attribute, path) {
+                return Ok(());
+            }
             let sub = match &path.sub {
                 None => None,
                 Some(name) => match attribute.sub_attribute(name) {
@@ -231,6 +272,8 @@ fn one(
                 return read_only();
             }
             let place = Place {
+                looks,
+                extension,
                 attribute,
                 sub,
                 path,
@@ -267,6 +310,7 @@ fn whole_extension(
     schema: &'static Schema,
     op: Op,
     value: Option<&Value>,
+    looks: &Looks,
 ) -> Result<(), ScimError> {
     match (op, value) {
         (Op::Remove, _) | (Op::Replace, Some(Value::Null)) => {
@@ -293,6 +337,8 @@ fn whole_extension(
                 change(
                     container,
                     &Place {
+                        looks,
+                        extension: Some(schema),
                         attribute,
                         sub,
                         path: &path,
@@ -325,7 +371,8 @@ fn change(
     if place.path.filter.is_some() {
         return Err(ScimError::invalid_path(format!(
             "{} has one value; {} has a filter.",
-            attribute.name, place.path
+            place.name(),
+            place.path
         )));
     }
     match place.sub {
@@ -334,9 +381,9 @@ fn change(
             container.remove(attribute.name);
         }
         None if attribute.kind == Type::Complex => {
-            merge_parts(container, attribute, op, value.unwrap_or(&Value::Null))?;
+            merge_parts(container, place, op, value.unwrap_or(&Value::Null))?;
         }
-        None => assign(container, attribute, op, value, attribute.name)?,
+        None => assign(container, attribute, op, value, &place.name())?,
         Some(sub) => {
             let mut parts = match container.remove(attribute.name) {
                 Some(Value::Object(parts)) => parts,
@@ -351,7 +398,7 @@ fn change(
                     sub,
                     op,
                     value,
-                    &format!("{}.{}", attribute.name, sub.name),
+                    &format!("{}.{}", place.name(), sub.name),
                 )?;
             }
             if !parts.is_empty() {
@@ -404,11 +451,12 @@ fn assign(
 /// Add and replace on an object: the parts that are named change, the others stay.
 fn merge_parts(
     container: &mut Map<String, Value>,
-    attribute: &Attribute,
+    place: &Place<'_>,
     op: Op,
     value: &Value,
 ) -> Result<(), ScimError> {
-    let accepted = accept(attribute, value.clone(), attribute.name)?;
+    let attribute = place.attribute;
+    let accepted = accept(attribute, value.clone(), &place.name())?;
     let mut parts = match container.remove(attribute.name) {
         Some(Value::Object(parts)) => parts,
         _ => Map::new(),

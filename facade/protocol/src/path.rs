@@ -176,6 +176,7 @@ mod tests {
         );
     }
 
+    /// Conformance: 83.
     #[test]
     fn malformed_paths_are_refused_by_type() {
         for text in [

@@ -289,6 +289,7 @@ mod tests {
         Query::from_search(body)
     }
 
+    /// Conformance: 9, 12.
     #[test]
     fn okta_and_onelogin_ask_like_this() {
         let wanted = Filter::parse("userName eq \"a+b@c\"").unwrap();
@@ -304,6 +305,7 @@ mod tests {
         }
     }
 
+    /// Conformance: 57, 58.
     #[test]
     fn counters_are_brought_into_range_or_refused() {
         assert_eq!(parse(""), Query::default());
@@ -348,6 +350,7 @@ mod tests {
         }
     }
 
+    /// Conformance: 63, 64.
     #[test]
     fn an_order_is_ascending_unless_it_says_otherwise() {
         let sorted = |raw: &str| {

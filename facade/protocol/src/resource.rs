@@ -3,10 +3,14 @@
 //! Canonical: names as the schema spells them; extensions under their URN; no null, no empty text, no empty
 //! list (RFC 7643 section 2.5 makes these the same as absence); nothing that is read-only or unknown.
 
-use serde_json::{Map, Value};
+use std::collections::{HashMap, HashSet};
+
+use iri_string::types::IriReferenceStr;
+use roster_folding::fold;
+use serde_json::{Map, Value, json};
 
 use crate::{
-    ScimError,
+    ScimError, moment,
     schema::{Attribute, Mutability, ResourceType, Schema, Type},
 };
 
@@ -84,6 +88,13 @@ fn put(
         return Ok(());
     }
     if let Some(value) = accept(attribute, value, &format!("{prefix}{}", attribute.name))? {
+        let value = match value {
+            // Who is in a group is a set for identity, and there may be very many.
+            Value::Array(elements) if attribute.name != "members" => {
+                Value::Array(Distinct::of(attribute, Vec::new()).with(elements).0)
+            }
+            other => other,
+        };
         resource.insert(attribute.name.to_owned(), value);
     }
     Ok(())
@@ -136,6 +147,8 @@ pub(crate) fn accept(
         Value::Array(elements) => elements,
         // A provider with a plain attribute of this name sends a plain text.
         Value::String(_) if names_something(attribute) => vec![value],
+        // One value may stand without a list around it, as in PATCH.
+        Value::Object(_) if attribute.kind == Type::Complex => vec![value],
         _ => return Err(wrong(at, "must be a list")),
     };
     if attribute.name != "members" && elements.len() > MAX_VALUES {
@@ -149,6 +162,83 @@ pub(crate) fn accept(
     }
     one_primary(&accepted, at)?;
     Ok((!accepted.is_empty()).then_some(Value::Array(accepted)))
+}
+
+/// The values of a list, no two of which are the same value under the same label (RFC 7643 section 2.4).
+pub(crate) struct Distinct<'a> {
+    attribute: &'a Attribute,
+    elements: Vec<Value>,
+    places: HashMap<String, usize>,
+}
+
+impl<'a> Distinct<'a> {
+    /// Takes these as they are.
+    pub(crate) fn of(attribute: &'a Attribute, elements: Vec<Value>) -> Self {
+        let mut places = HashMap::new();
+        for (index, element) in elements.iter().enumerate() {
+            places.entry(label(attribute, element)).or_insert(index);
+        }
+        Self {
+            attribute,
+            elements,
+            places,
+        }
+    }
+
+    /// Whether none of these repeats another.
+    pub(crate) fn are<'v>(
+        attribute: &Attribute,
+        elements: impl IntoIterator<Item = &'v Value>,
+    ) -> bool {
+        let mut seen = HashSet::new();
+        elements
+            .into_iter()
+            .all(|element| seen.insert(label(attribute, element)))
+    }
+
+    /// Appends each, or updates the one that it repeats; gives all, and where the new ones stand.
+    pub(crate) fn with(mut self, more: Vec<Value>) -> (Vec<Value>, Vec<usize>) {
+        let mut indices = Vec::with_capacity(more.len());
+        for element in more {
+            let next = self.elements.len();
+            let index = *self
+                .places
+                .entry(label(self.attribute, &element))
+                .or_insert(next);
+            match (self.elements.get_mut(index), element) {
+                (Some(Value::Object(existing)), Value::Object(parts)) => existing.extend(parts),
+                (Some(existing), element) => *existing = element,
+                (None, element) => self.elements.push(element),
+            }
+            indices.push(index);
+        }
+        (self.elements, indices)
+    }
+}
+
+/// What two elements share that are the same value under the same label.
+fn label(attribute: &Attribute, element: &Value) -> String {
+    let of = |part: &Attribute| match element.get(part.name) {
+        Some(Value::String(text)) if !part.case_exact => json!(fold(text)),
+        Some(value) => value.clone(),
+        None => Value::Null,
+    };
+    let has_value = attribute.sub_attribute("value").is_some();
+    let parts = attribute.sub_attributes.iter();
+    let parts: Vec<Value> = parts
+        .filter(|part| match part.name {
+            // What only the service says, a client repeats without.
+            _ if part.mutability == Mutability::ReadOnly => false,
+            "value" | "type" => true,
+            "primary" => false,
+            _ => !has_value,
+        })
+        .map(of)
+        .collect();
+    if parts.is_empty() {
+        return element.to_string();
+    }
+    Value::Array(parts).to_string()
 }
 
 /// Two preferred values in one request contradict each other (RFC 7643 section 2.4).
@@ -175,9 +265,17 @@ fn accept_one(attribute: &Attribute, value: Value, at: &str) -> Result<Option<Va
     }
     let value = match attribute.kind {
         Type::Complex => return accept_parts(attribute, value, at),
-        Type::String | Type::Reference | Type::DateTime => match value {
+        Type::String => match value {
             Value::String(_) => value,
             _ => return Err(wrong(at, "must be a text")),
+        },
+        Type::Reference => match &value {
+            Value::String(text) if is_reference(text) => value,
+            _ => return Err(wrong(at, "must be a URI")),
+        },
+        Type::DateTime => match &value {
+            Value::String(text) if moment::parse(text).is_some() => value,
+            _ => return Err(wrong(at, "must be a time like 2026-01-31T23:59:59Z")),
         },
         Type::Boolean => {
             Value::Bool(boolean(&value).ok_or_else(|| wrong(at, "must be true or false"))?)
@@ -218,11 +316,27 @@ fn accept_parts(attribute: &Attribute, value: Value, at: &str) -> Result<Option<
 
 /// Whether the values of a list name things that the service has, by an id that the client chooses: `roles` and
 /// `entitlements`. (The `members` of a group are written once, and so another matter.)
-fn names_something(attribute: &Attribute) -> bool {
+pub(crate) fn names_something(attribute: &Attribute) -> bool {
     attribute.multi_valued
         && attribute
             .sub_attribute("value")
             .is_some_and(|part| part.required && part.mutability == Mutability::ReadWrite)
+}
+
+/// The id in a value that names something: Entra's `AppRoleAssignmentsComplex` puts a whole JSON document into
+/// the text, `{"id":"<of Entra>","value":"<of the service>","displayName":".."}`.
+pub(crate) fn named(value: Value) -> Value {
+    let document = value
+        .as_str()
+        .filter(|text| text.trim_start().starts_with('{'))
+        .and_then(|text| crate::json::read(text.as_bytes()).ok());
+    match document {
+        Some(Value::Object(mut parts)) => match parts.remove("value") {
+            Some(id @ Value::String(_)) => id,
+            _ => value,
+        },
+        _ => value,
+    }
 }
 
 fn has_empty_value(value: &Value) -> bool {
@@ -264,6 +378,11 @@ pub(crate) fn read_parts(
         if part.mutability == Mutability::ReadOnly {
             continue;
         }
+        let value = if part.name == "value" && names_something(attribute) {
+            named(value)
+        } else {
+            value
+        };
         if let Some(value) = accept(part, value, &format!("{at}.{}", part.name))? {
             parts.insert(part.name.to_owned(), value);
         }
@@ -288,6 +407,11 @@ pub fn boolean(value: &Value) -> Option<bool> {
         Value::String(text) if text.eq_ignore_ascii_case("false") => Some(false),
         _ => None,
     }
+}
+
+/// Whether a text is a URI, absolute or relative (RFC 7643 section 2.3.7), in letters of any script.
+pub fn is_reference(text: &str) -> bool {
+    IriReferenceStr::new(text).is_ok()
 }
 
 fn is_base64(text: &str) -> bool {
@@ -325,6 +449,7 @@ mod tests {
         error.detail
     }
 
+    /// Conformance: 15, 95.
     #[test]
     fn names_take_the_schemas_spelling_and_the_rest_is_dropped() {
         let read = user(json!({
@@ -345,6 +470,7 @@ mod tests {
         );
     }
 
+    /// Conformance: 88.
     #[test]
     fn booleans_may_be_texts_and_nothing_else_may() {
         for (sent, read) in [
@@ -372,6 +498,7 @@ mod tests {
         );
     }
 
+    /// Conformance: 21.
     #[test]
     fn what_is_required_may_not_be_empty() {
         for body in [
@@ -399,11 +526,78 @@ mod tests {
     }
 
     #[test]
+    fn a_list_of_one_may_stand_without_its_brackets() {
+        let read = user(json!({"userName": "a", "emails": {"VALUE": "x@y", "type": "work"}}));
+        assert_eq!(
+            read.unwrap()["emails"],
+            json!([{"value": "x@y", "type": "work"}])
+        );
+        assert!(refusal(json!({"userName": "a", "emails": true})).starts_with("emails "));
+    }
+
+    /// Conformance: 97.
+    #[test]
+    fn a_value_under_one_label_is_there_once() {
+        let read = user(json!({
+            "userName": "a",
+            "emails": [
+                {"value": "A@x", "type": "work"},
+                {"value": "a@X", "type": "Work", "display": "later", "primary": true},
+                {"value": "a@x", "type": "home"},
+            ],
+            "photos": [{"value": "http://x/A"}, {"value": "http://x/a"}],
+            "addresses": [{"locality": "L", "type": "work"}, {"locality": "l", "type": "work"}],
+        }))
+        .unwrap();
+        assert_eq!(
+            read["emails"],
+            json!([
+                {"value": "a@X", "type": "Work", "display": "later", "primary": true},
+                {"value": "a@x", "type": "home"},
+            ])
+        );
+        // Case counts in a URI.
+        assert_eq!(read["photos"].as_array().unwrap().len(), 2);
+        assert_eq!(
+            read["addresses"],
+            json!([{"locality": "l", "type": "work"}])
+        );
+    }
+
+    /// Conformance: 98.
+    #[test]
+    fn a_reference_is_a_uri() {
+        for good in [
+            "https://x.example/a?b#c",
+            "../Users/1",
+            "Users/1",
+            "urn:x:y",
+            "https://x.example/é",
+        ] {
+            let body = json!({"userName": "a", "profileUrl": good, "photos": [{"value": good}]});
+            assert!(user(body).is_ok(), "{good}");
+        }
+        for bad in ["not a uri", "http://[x", "%zz", "a\\b", "<x>"] {
+            let detail = refusal(json!({"userName": "a", "profileUrl": bad}));
+            assert_eq!(detail, "profileUrl must be a URI.", "{bad}");
+            let detail = refusal(json!({"userName": "a", "photos": [{"value": bad}]}));
+            assert_eq!(detail, "photos[0].value must be a URI.", "{bad}");
+            let manager = json!({"manager": {"value": "m", "$ref": bad}});
+            let detail = refusal(json!({"userName": "a", ENTERPRISE_USER.id: manager}));
+            assert!(detail.ends_with(":manager.$ref must be a URI."), "{detail}");
+        }
+        let detail = refusal(json!({"userName": "a", "profileUrl": 7}));
+        assert_eq!(detail, "profileUrl must be a URI.");
+    }
+
+    /// Conformance: 97.
+    #[test]
     fn two_primaries_contradict() {
         let email = json!({"value": "x", "primary": true});
         assert!(refusal(json!({"userName": "a", "emails": [email, email]})).contains("primary"));
     }
 
+    /// Conformance: 8, 23.
     #[test]
     fn schemas_must_name_the_resource() {
         let sent = |schemas: Value| read(&USER, json!({"schemas": schemas, "userName": "a"}));
@@ -427,6 +621,7 @@ mod tests {
     fn what_names_something_may_be_a_bare_text_and_needs_a_value() {
         for (sent, accepted) in [
             (json!("r1"), json!([{"value": "r1"}])),
+            (json!({"value": "r1"}), json!([{"value": "r1"}])),
             (json!(["r1", ""]), json!([{"value": "r1"}])),
             (
                 json!([{"VALUE": "r1", "display": "R", "type": "x", "primary": true}]),
@@ -449,7 +644,6 @@ mod tests {
             (json!([{"display": "R"}]), "roles[0] needs a value."),
             (json!([{"value": 7}]), "roles[0].value must be a text."),
             (json!([7]), "roles[0] must be an object."),
-            (json!({"value": "r1"}), "roles must be a list."),
             (json!(true), "roles must be a list."),
         ] {
             assert_eq!(refusal(json!({"userName": "a", "roles": sent})), detail);

@@ -198,6 +198,13 @@ impl Attribute {
     pub const fn write_only(self) -> Self {
         Self {
             mutability: Mutability::WriteOnly,
+            ..self.never()
+        }
+    }
+
+    /// It is never shown.
+    pub const fn never(self) -> Self {
+        Self {
             returned: Returned::Never,
             ..self
         }

@@ -52,7 +52,7 @@ pub const CORE_USER: Schema = Schema {
         Attribute::new(
             Type::Boolean,
             "active",
-            "An inactive member has no access and keeps its grants.",
+            "An inactive member has no access and keeps its grants. Without a value the member is active.",
         ),
         Attribute::text(
             "password",
@@ -68,7 +68,7 @@ pub const CORE_USER: Schema = Schema {
                 "home",
                 "other"
             ),
-            "E-mail addresses. Where there is none, the user name is the primary work address.",
+            "E-mail addresses. Where there is none, the user name is the primary work address, until it is removed.",
         ),
         Attribute::list(
             "phoneNumbers",
@@ -163,6 +163,13 @@ pub const CORE_USER: Schema = Schema {
                     .case_exact()
                     .required(),
                 Attribute::text("display", "The role's name.").read_only(),
+                // Read-only, so that it needs no keeping: Entra, which gives one role through it, finds that role.
+                Attribute::new(
+                    Type::Boolean,
+                    "primary",
+                    "True where it is the only role that stands here.",
+                )
+                .read_only(),
             ],
             "The roles granted by standing here, and no others: what groups or internal decisions grant is \
              neither shown here nor ended by it. A PUT without this attribute leaves it as it is; an empty list \

@@ -432,6 +432,7 @@ mod tests {
         }
     }
 
+    /// Conformance: 2, 3.
     #[test]
     fn both_media_types_pass_with_any_parameter() {
         let check = |value: &str| {

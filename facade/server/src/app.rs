@@ -5,12 +5,12 @@ use std::{future::Future, pin::Pin, sync::Arc};
 use axum::{
     Router,
     extract::{Request, State},
-    http::{Method, StatusCode},
+    http::{Method, StatusCode, Uri},
     middleware,
     response::{IntoResponse, Response},
     routing::{MethodRouter, any, delete, get, post},
 };
-use scim_protocol::ScimError;
+use scim_protocol::{ScimError, ScimType};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
@@ -64,6 +64,14 @@ pub(crate) fn router(app: App) -> Router {
         ("/Users/{id}", user),
         ("/Groups", groups),
         ("/Groups/{id}", group),
+        (
+            "/Roles/.search",
+            post(on(Ordinary, catalogue::search_roles)),
+        ),
+        (
+            "/BusinessEntities/.search",
+            post(on(Ordinary, catalogue::search_business_entities)),
+        ),
         ("/Roles", get(on(Ordinary, catalogue::roles))),
         ("/Roles/{id}", get(on(Ordinary, catalogue::role))),
         (
@@ -102,11 +110,15 @@ pub(crate) fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// A path below the Site URL, also with a slash at its end.
-fn route(router: Router<App>, path: &str, methods: MethodRouter<App>) -> Router<App> {
+/// A path below the Site URL, also with a slash at its end, and without a version, which means the newest
+/// (RFC 7644 section 3.13).
+fn route(mut router: Router<App>, path: &str, methods: MethodRouter<App>) -> Router<App> {
+    for base in ["/{domain}/scim/v2", "/{domain}/scim"] {
+        for end in ["", "/"] {
+            router = router.route(&format!("{base}{path}{end}"), methods.clone());
+        }
+    }
     router
-        .route(&format!("/{{domain}}/scim/v2{path}"), methods.clone())
-        .route(&format!("/{{domain}}/scim/v2{path}/"), methods)
 }
 
 /// What a route gives axum.
@@ -151,20 +163,39 @@ where
 }
 
 async fn not_implemented(_app: App, call: Call) -> Result<Reply, Refusal> {
-    let what = call
-        .path
-        .rsplit_once("/scim/v2/")
-        .map_or("", |(_, end)| end);
+    let what = call.path.trim_end_matches('/').rsplit('/').next();
+    let what = what.unwrap_or_default();
     Err(ScimError::new(501, format!("{what} is not supported.")).into())
 }
 
-async fn not_found(State(app): State<App>) -> Response {
+async fn not_found(State(app): State<App>, uri: Uri) -> Response {
+    if asks_for_another_version(uri.path()) {
+        let detail = "Only version 2 of SCIM is spoken here: the Site URL ends in /scim/v2.";
+        let error = ScimError::bad_request(ScimType::InvalidVers, detail);
+        return Refusal::from(error).into_response();
+    }
     let detail = format!(
         "There is nothing at this address. A Site URL looks like {}/<domain>/scim/v2, followed by \
          /Users, /Groups, /Roles, /BusinessEntities, /ServiceProviderConfig, /ResourceTypes or /Schemas.",
         app.config.public_url
     );
     Refusal::from(ScimError::new(404, detail)).into_response()
+}
+
+/// Whether a path is one below a Site URL of another version.
+fn asks_for_another_version(path: &str) -> bool {
+    let mut steps = path.split('/').skip(2);
+    steps.next() == Some("scim")
+        && steps
+            .next()
+            .and_then(|step| step.strip_prefix('v'))
+            .is_some_and(|version| {
+                version != "2"
+                    && version.starts_with(|first: char| first.is_ascii_digit())
+                    && version
+                        .bytes()
+                        .all(|byte| byte.is_ascii_digit() || byte == b'.')
+            })
 }
 
 /// axum adds the `Allow` header.

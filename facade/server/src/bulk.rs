@@ -1,23 +1,24 @@
 //! `/Bulk` (RFC 7644 section 3.7). Each operation is carried out as the single request that it stands for, by the
 //! same code and one after another.
 //!
-//! An operation that refers to what a later one makes waits for it. Where operations wait for each other in a
-//! circle, one of them is carried out without its references first, and with them once they are known; where that
-//! fails, what it made is deleted again.
+//! An operation that refers to what a later one makes waits for it ([`Schedule`]). Where operations wait for each
+//! other in a circle, one of them is carried out without its references first, and with them once they are known;
+//! where that fails, what it made is deleted again.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use axum::http::{StatusCode, header};
 use identity_runtime::telemetry::current_trace_id;
 use scim_protocol::{
     ScimError,
-    bulk::{self, Operation},
+    bulk::{self, Operation, Schedule, Step},
 };
 use serde_json::{Value, json};
 use tracing::Instrument;
 
 use crate::{
-    admission::Call, app::App, effect::Effect, groups, refusal::Refusal, reply::Reply, users,
+    admission::Call, app::App, effect::Effect, groups, refusal::Refusal, reply::Reply,
+    translate::Site, users,
 };
 
 pub(crate) async fn run(app: App, mut call: Call) -> Result<Reply, Refusal> {
@@ -27,7 +28,7 @@ pub(crate) async fn run(app: App, mut call: Call) -> Result<Reply, Refusal> {
     call.caller.identify().await?;
     let mut run = Run::new(app, call, bulk.operations, is_dry_run);
     run.all(bulk.fail_on_errors.unwrap_or(usize::MAX)).await;
-    Ok(run.reply())
+    run.reply()
 }
 
 /// What became of an operation that makes something.
@@ -38,7 +39,6 @@ enum Made {
 
 /// A resource that was made without what it refers to.
 struct Unfinished {
-    index: usize,
     id: String,
     version: Option<String>,
 }
@@ -47,148 +47,102 @@ struct Run {
     app: App,
     call: Call,
     operations: Vec<Operation>,
-    /// What each refers to.
-    references: Vec<BTreeSet<String>>,
-    /// Which operation makes what is called so; the first of that name.
-    makers: HashMap<String, usize>,
+    schedule: Schedule,
     made: HashMap<String, Made>,
+    unfinished: BTreeMap<usize, Unfinished>,
     is_dry_run: bool,
     answers: BTreeMap<usize, Value>,
     errors: usize,
     effect: Effect,
+    /// Whether anything was carried out.
+    has_written: bool,
+    /// How many operations are to be repeated later, and the refusal that asks for the longest wait.
+    postponed: (usize, Option<Refusal>),
 }
 
 impl Run {
     fn new(app: App, call: Call, operations: Vec<Operation>, is_dry_run: bool) -> Self {
-        let references = operations.iter().map(Operation::references).collect();
-        let mut makers = HashMap::new();
-        for (index, operation) in operations.iter().enumerate() {
-            if let Some(bulk_id) = operation.bulk_id.as_ref().filter(|_| operation.makes()) {
-                makers.entry(bulk_id.clone()).or_insert(index);
-            }
-        }
         Self {
             app,
             call,
+            schedule: Schedule::new(&operations, is_dry_run),
             operations,
-            references,
-            makers,
             made: HashMap::new(),
+            unfinished: BTreeMap::new(),
             is_dry_run,
             answers: BTreeMap::new(),
             errors: 0,
             effect: Effect::default(),
+            has_written: false,
+            postponed: (0, None),
         }
     }
 
     /// Runs the operations, as far as that many errors allow.
     async fn all(&mut self, most_errors: usize) {
-        let mut waiting: Vec<usize> = (0..self.operations.len()).collect();
-        let mut unfinished: Vec<Unfinished> = Vec::new();
-        while !waiting.is_empty() || !unfinished.is_empty() {
-            let mut has_moved = false;
-            for index in std::mem::take(&mut waiting) {
-                if self.errors >= most_errors {
-                    continue;
-                }
-                if self.open(index).is_empty() {
-                    has_moved = true;
+        while self.errors < most_errors
+            && let Some(step) = self.schedule.next_step()
+        {
+            match step {
+                Step::Whole(index) => {
                     let operation = self.operations[index].clone();
                     let outcome = self.carry_out(index, operation).await;
                     self.settle(index, outcome);
-                } else {
-                    waiting.push(index);
                 }
-            }
-            let (ready, still): (Vec<Unfinished>, Vec<Unfinished>) = unfinished
-                .into_iter()
-                .partition(|one| self.open(one.index).is_empty());
-            unfinished = still;
-            for one in ready {
-                has_moved = true;
-                self.finish(one).await;
-            }
-            if self.errors >= most_errors {
-                // What was not carried out is not in the answer; what was half done is undone.
-                for one in unfinished {
-                    self.give_up(&one).await;
-                }
-                return;
-            }
-            if !has_moved && let Some(index) = self.in_a_circle(&waiting) {
-                waiting.retain(|other| *other != index);
-                unfinished.extend(self.begin(index).await);
+                Step::Begin(index) => self.begin(index).await,
+                Step::Finish(index) => self.finish(index).await,
             }
         }
-    }
-
-    /// What an operation waits for: ids that an operation is still to make. A rehearsal makes none.
-    fn open(&self, index: usize) -> BTreeSet<String> {
-        if self.is_dry_run {
-            return BTreeSet::new();
+        // What was not carried out is not in the answer; what was half done is undone.
+        for (index, one) in std::mem::take(&mut self.unfinished) {
+            self.give_up(index, &one).await;
         }
-        self.references[index]
-            .iter()
-            .filter(|id| self.makers.contains_key(*id) && !self.made.contains_key(*id))
-            .cloned()
-            .collect()
-    }
-
-    /// An operation that waits for itself, by way of others.
-    fn in_a_circle(&self, waiting: &[usize]) -> Option<usize> {
-        let mut passed = BTreeSet::new();
-        let mut index = *waiting.first()?;
-        while passed.insert(index) {
-            let open = self.open(index);
-            let next = open.first().and_then(|id| self.makers.get(id))?;
-            index = *next;
-        }
-        Some(index)
     }
 
     /// Makes a resource without what it refers to.
-    async fn begin(&mut self, index: usize) -> Option<Unfinished> {
-        let open = self.open(index);
-        let without = self.operations[index].without(&|id| open.contains(id));
+    async fn begin(&mut self, index: usize) {
+        let without = self.operations[index].without(&|id| self.schedule.is_open(index, id));
         let outcome = self.carry_out(index, without).await;
         let id = outcome.as_ref().ok().and_then(id_of);
         match (outcome, id) {
             (Ok(reply), Some(id)) => {
-                self.know(index, Made::Resource(id.clone()));
                 let version = reply.header(&header::ETAG).map(str::to_owned);
-                Some(Unfinished { index, id, version })
+                self.make(index, Made::Resource(id.clone()));
+                self.unfinished.insert(index, Unfinished { id, version });
+                let bulk_id = self.operations[index].bulk_id.as_deref();
+                self.schedule.begun(index, bulk_id);
             }
-            (outcome, _) => {
-                self.settle(index, outcome);
-                None
-            }
+            (outcome, _) => self.settle(index, outcome),
         }
     }
 
     /// Puts into a resource what it refers to, now that it is known.
-    async fn finish(&mut self, one: Unfinished) {
+    async fn finish(&mut self, index: usize) {
+        let Some(one) = self.unfinished.remove(&index) else {
+            return;
+        };
         let whole = Operation {
             method: "PUT".to_owned(),
             version: one.version.clone(),
-            ..self.at(&one)
+            ..self.at(index, &one)
         };
-        let outcome = self.carry_out(one.index, whole).await.map(Reply::created);
+        let outcome = self.carry_out(index, whole).await.map(Reply::created);
         if outcome.is_err() {
-            self.give_up(&one).await;
+            self.give_up(index, &one).await;
         }
-        self.settle(one.index, outcome);
+        self.settle(index, outcome);
     }
 
     /// Deletes what was made and could not be finished.
-    async fn give_up(&mut self, one: &Unfinished) {
+    async fn give_up(&mut self, index: usize, one: &Unfinished) {
         let delete = Operation {
             method: "DELETE".to_owned(),
             data: Value::Null,
-            ..self.at(one)
+            ..self.at(index, one)
         };
-        if let Err(refusal) = self.carry_out(one.index, delete).await {
+        if let Err(refusal) = self.carry_out(index, delete).await {
             tracing::warn!(
-                operation = one.index,
+                operation = index,
                 id = one.id,
                 outcome = refusal.cause,
                 "what a bulk operation began could not be undone"
@@ -197,8 +151,8 @@ impl Run {
     }
 
     /// The operation that made this, on what it made.
-    fn at(&self, one: &Unfinished) -> Operation {
-        let operation = self.operations[one.index].clone();
+    fn at(&self, index: usize, one: &Unfinished) -> Operation {
+        let operation = self.operations[index].clone();
         let (endpoint, query) = match operation.path.split_once('?') {
             Some((endpoint, query)) => (endpoint, format!("?{query}")),
             None => (operation.path.as_str(), String::new()),
@@ -219,6 +173,7 @@ impl Run {
         let outcome = self.single(index, operation).instrument(span.clone()).await;
         match &outcome {
             Ok(reply) => {
+                self.has_written = true;
                 if let Some(effect) = reply.effect() {
                     self.effect += effect;
                 }
@@ -272,7 +227,7 @@ impl Run {
         let Some(bulk_id) = &operation.bulk_id else {
             return Err(ScimError::invalid_value("A POST needs a bulkId."));
         };
-        if self.makers.get(bulk_id) != Some(&index) {
+        if self.schedule.maker(bulk_id) != Some(index) {
             return Err(ScimError::invalid_value(
                 "An operation before this one has the same bulkId.",
             ));
@@ -294,8 +249,8 @@ impl Run {
             return Ok(());
         };
         let why = if self.is_dry_run {
-            "which a rehearsal does not make"
-        } else if self.makers.contains_key(&bulk_id) {
+            "which a rehearsal does not make, so that nobody can say what would become of this one"
+        } else if self.schedule.maker(&bulk_id).is_some() {
             "whose operation failed"
         } else {
             "which no operation of this request makes"
@@ -306,9 +261,9 @@ impl Run {
     }
 
     /// Remembers what an operation made.
-    fn know(&mut self, index: usize, made: Made) {
+    fn make(&mut self, index: usize, made: Made) {
         if let Some(bulk_id) = &self.operations[index].bulk_id
-            && self.makers.get(bulk_id) == Some(&index)
+            && self.schedule.maker(bulk_id) == Some(index)
         {
             self.made.insert(bulk_id.clone(), made);
         }
@@ -316,6 +271,11 @@ impl Run {
 
     /// Writes an operation's part of the answer.
     fn settle(&mut self, index: usize, outcome: Result<Reply, Refusal>) {
+        if let Err(refusal) = &outcome
+            && refusal.retry_after.is_some()
+        {
+            self.postpone(refusal);
+        }
         let operation = &self.operations[index];
         let mut entry = operation.entry();
         let made = match outcome {
@@ -345,7 +305,9 @@ impl Run {
                 Made::Nothing
             }
         };
-        self.know(index, made);
+        self.make(index, made);
+        let bulk_id = self.operations[index].bulk_id.as_deref();
+        self.schedule.known(index, bulk_id);
         self.answers.insert(index, Value::Object(entry));
     }
 
@@ -356,22 +318,44 @@ impl Run {
             Some(Made::Resource(id)) => Some(id.clone()),
             Some(Made::Nothing) | None => None,
         });
-        match target(&operation.path) {
-            Ok((Endpoint::Users, id)) => self.call.site.user(id),
-            Ok((Endpoint::Groups, id)) => self.call.site.group(id),
-            Err(_) => self.call.site.base().to_owned(),
+        let site = &self.call.site;
+        address(&operation.path, site).unwrap_or_else(|_| site.base().to_owned())
+    }
+
+    fn postpone(&mut self, refusal: &Refusal) {
+        let (count, longest) = &mut self.postponed;
+        *count += 1;
+        if longest
+            .as_ref()
+            .is_none_or(|longest| longest.retry_after < refusal.retry_after)
+        {
+            *longest = Some(refusal.clone());
         }
     }
 
-    fn reply(self) -> Reply {
+    /// The answer. Where every operation was refused for the time being, the whole request was, and is to be
+    /// repeated; where some were, the answer says when those can be.
+    fn reply(self) -> Result<Reply, Refusal> {
         tracing::info!(
             operations = self.operations.len(),
             carried_out = self.answers.len(),
             errors = self.errors,
             "bulk"
         );
+        let (postponed, refusal) = self.postponed;
+        let retry_after = refusal.as_ref().and_then(|refusal| refusal.retry_after);
+        match refusal {
+            Some(refusal) if postponed == self.answers.len() && !self.has_written => {
+                return Err(refusal);
+            }
+            _ => {}
+        }
         let answers = self.answers.into_values().collect();
-        Reply::json(StatusCode::OK, bulk::response(answers)).with_effect(self.effect)
+        let reply = Reply::json(StatusCode::OK, bulk::response(answers)).with_effect(self.effect);
+        Ok(match retry_after {
+            Some(seconds) => reply.repeat_after(seconds),
+            None => reply,
+        })
     }
 }
 
@@ -404,6 +388,14 @@ fn target(path: &str) -> Result<(Endpoint, &str), ScimError> {
         (id, None) => Ok((endpoint, id.unwrap_or_default())),
         _ => Err(ScimError::new(404, "There is nothing at this path.")),
     }
+}
+
+/// The address of what the path of an operation names.
+pub(crate) fn address(path: &str, site: &Site) -> Result<String, ScimError> {
+    Ok(match target(path)? {
+        (Endpoint::Users, id) => site.user(id),
+        (Endpoint::Groups, id) => site.group(id),
+    })
 }
 
 /// The id of the resource in an answer.

@@ -6,10 +6,12 @@ use std::fmt::Write as _;
 
 use axum::http::StatusCode;
 use identity_proto::v1::{ListBusinessEntitiesRequest, ListRolesRequest};
+use roster_folding::fold;
 use scim_protocol::{
     ScimError, ScimType,
     entitlement::{BUSINESS_ENTITY, ROLE},
-    query::{Page, Query, Sort},
+    moment,
+    query::{Query, Sort},
     schema::{ResourceType, Target, Type},
 };
 use serde_json::{Map, Value};
@@ -20,7 +22,7 @@ use crate::{
     lists::{Slice, answer},
     refusal::Refusal,
     reply::Reply,
-    translate::catalogue as translate,
+    translate::{catalogue as translate, query::MAX_NODES},
 };
 
 /// A resource, and its version.
@@ -31,6 +33,11 @@ pub(crate) async fn roles(_app: App, call: Call) -> Result<Reply, Refusal> {
     list(&query, &ROLE, all_roles(&call).await?)
 }
 
+pub(crate) async fn search_roles(_app: App, mut call: Call) -> Result<Reply, Refusal> {
+    let query = call.search().await?;
+    list(&query, &ROLE, all_roles(&call).await?)
+}
+
 pub(crate) async fn role(_app: App, call: Call) -> Result<Reply, Refusal> {
     one(&call, &ROLE, all_roles(&call).await?)
 }
@@ -38,6 +45,27 @@ pub(crate) async fn role(_app: App, call: Call) -> Result<Reply, Refusal> {
 pub(crate) async fn business_entities(_app: App, call: Call) -> Result<Reply, Refusal> {
     let query = call.query()?;
     list(&query, &BUSINESS_ENTITY, all_entities(&call).await?)
+}
+
+pub(crate) async fn search_business_entities(_app: App, mut call: Call) -> Result<Reply, Refusal> {
+    let query = call.search().await?;
+    list(&query, &BUSINESS_ENTITY, all_entities(&call).await?)
+}
+
+/// A part of the one or the other for the root, beside the other types.
+pub(crate) async fn part(
+    call: &Call,
+    query: &Query,
+    resource_type: &'static ResourceType,
+    slice: &Slice,
+    beside: &[&'static ResourceType],
+) -> Result<Selected, Refusal> {
+    let entries = if resource_type.name == ROLE.name {
+        all_roles(call).await?
+    } else {
+        all_entities(call).await?
+    };
+    Ok(select(query, slice, resource_type, beside, entries)?)
 }
 
 pub(crate) async fn business_entity(_app: App, call: Call) -> Result<Reply, Refusal> {
@@ -105,34 +133,43 @@ fn list(
     resource_type: &'static ResourceType,
     entries: Vec<Entry>,
 ) -> Result<Reply, Refusal> {
-    let page = select(query, resource_type, entries)?;
+    let page = select(query, &Slice::of(&query.page), resource_type, &[], entries)?;
     Ok(answer(query, page.shown, page.total, page.next))
 }
 
 /// A part of a list.
-struct Selected {
-    shown: Vec<Value>,
-    total: i64,
+pub(crate) struct Selected {
+    pub(crate) shown: Vec<Value>,
+    /// How many there are in all.
+    pub(crate) total: i64,
     /// The cursor of the next page; empty on the last one.
-    next: String,
+    pub(crate) next: String,
 }
 
 fn select(
     query: &Query,
+    slice: &Slice,
     resource_type: &'static ResourceType,
+    beside: &[&'static ResourceType],
     entries: Vec<Entry>,
 ) -> Result<Selected, ScimError> {
     let mut found = Vec::new();
     if let Some(filter) = &query.filter {
+        // As many as identity takes of the filters that it carries out.
+        if filter.weight() > MAX_NODES {
+            return Err(ScimError::invalid_filter(format!(
+                "The filter has more than {MAX_NODES} conditions."
+            )));
+        }
         // Once for its errors: a wrong filter is wrong also where the list is empty.
-        filter.matches_resource(&Value::Null, resource_type)?;
+        filter.matches_among(&Value::Null, resource_type, beside)?;
     }
-    let place = Place::read(query.sort.as_ref(), resource_type)?;
+    let place = Place::read(query.sort.as_ref(), resource_type, beside)?;
     for (entry, _) in entries {
         let entry = Value::Object(entry);
         let holds = match &query.filter {
             None => true,
-            Some(filter) => filter.matches_resource(&entry, resource_type)?,
+            Some(filter) => filter.matches_among(&entry, resource_type, beside)?,
         };
         if holds {
             found.push((place.of(&entry), entry));
@@ -143,12 +180,10 @@ fn select(
         found.reverse();
     }
     let total = i64::try_from(found.len()).unwrap_or(i64::MAX);
-    let slice = Slice::of(&query.page);
     let count = usize::try_from(slice.size).unwrap_or(usize::MAX);
-    let begin = match &query.page {
-        Page::Index { .. } => usize::try_from(slice.skip).unwrap_or(usize::MAX),
-        Page::Cursor { cursor, .. } if cursor.is_empty() => 0,
-        Page::Cursor { cursor, .. } => {
+    let begin = match slice.token.as_str() {
+        "" => usize::try_from(slice.skip).unwrap_or(usize::MAX),
+        cursor => {
             let after = read_cursor(cursor).ok_or_else(|| {
                 ScimError::bad_request(
                     ScimType::InvalidCursor,
@@ -184,18 +219,25 @@ struct Place {
     attribute: &'static str,
     sub: Option<&'static str>,
     exact: bool,
+    is_time: bool,
     descending: bool,
 }
 
 impl Place {
-    fn read(sort: Option<&Sort>, resource_type: &ResourceType) -> Result<Self, ScimError> {
+    fn read(
+        sort: Option<&Sort>,
+        resource_type: &ResourceType,
+        beside: &[&ResourceType],
+    ) -> Result<Self, ScimError> {
+        let by_name = Self {
+            attribute: "displayName",
+            sub: None,
+            exact: false,
+            is_time: false,
+            descending: false,
+        };
         let Some(sort) = sort else {
-            return Ok(Self {
-                attribute: "displayName",
-                sub: None,
-                exact: false,
-                descending: false,
-            });
+            return Ok(by_name);
         };
         let refused = |what: &str| ScimError::invalid_value(format!("sortBy: {} {what}.", sort.by));
         match resource_type.resolve(&sort.by) {
@@ -208,9 +250,12 @@ impl Place {
                     attribute: attribute.name,
                     sub: sub.map(|sub| sub.name),
                     exact: leaf.case_exact,
+                    is_time: leaf.kind == Type::DateTime,
                     descending: sort.descending,
                 })
             }
+            // Nothing here has a value of it.
+            _ if beside.iter().any(|other| other.resolve(&sort.by).is_some()) => Ok(by_name),
             _ => Err(refused(&format!(
                 "is no attribute of {}",
                 resource_type.name
@@ -230,8 +275,13 @@ impl Place {
         let text = value.and_then(|value| value.get(0).unwrap_or(value).as_str());
         let text = match text {
             None => "1".to_owned(),
+            // Fractions are written as long as they are; in order they are only at one length.
+            Some(text) if self.is_time => match moment::parse(text) {
+                Some(moment) => format!("0{}", moment.format("%Y-%m-%dT%H:%M:%S%.9f")),
+                None => "1".to_owned(),
+            },
             Some(text) if self.exact => format!("0{text}"),
-            Some(text) => format!("0{}", text.to_lowercase()),
+            Some(text) => format!("0{}", fold(text)),
         };
         // No name holds a NUL.
         format!("{text}\0{}", entry["id"].as_str().unwrap_or_default())
@@ -281,7 +331,8 @@ mod tests {
     /// The names on a page, how many there are in all, and the next cursor.
     fn page(query: &str, names: &[&str]) -> Result<(Vec<String>, i64, String), ScimError> {
         let query = Query::parse(query)?;
-        let page = select(&query, &ROLE, entries(names))?;
+        let slice = Slice::of(&query.page);
+        let page = select(&query, &slice, &ROLE, &[], entries(names))?;
         let shown = page.shown.iter();
         let shown = shown.map(|entry| entry["displayName"].as_str().unwrap().to_owned());
         Ok((shown.collect(), page.total, page.next))

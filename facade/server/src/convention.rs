@@ -8,6 +8,9 @@ use identity_proto::v1::{ErrorReason, TargetByName, TargetKind};
 /// The most names that a message lists.
 const LISTED: usize = 12;
 
+/// The longest name of a role or a business entity, in bytes.
+pub(crate) const MAX_NAME: usize = 255;
+
 /// A group's display name, and the first part that the convention's names have.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Naming<'a> {
@@ -170,7 +173,9 @@ pub(crate) fn explain(
             )
         }
     };
-    format!("Group name {given:?}: {wrong}. {expected} Rename the group in Okta and push it again.")
+    format!(
+        "Group name {given:?}: {wrong}. {expected} Rename the group in the identity provider and push it again."
+    )
 }
 
 /// What to say of a name that nothing has: what is missing, then what comes close.
@@ -218,8 +223,9 @@ fn suggestion(naming: &Naming<'_>, domain: &str, fact: &dyn Fn(&str) -> String) 
         .unwrap_or_default()
         .trim()
         .to_lowercase();
-    let best = known
-        .iter()
+    // What is longer than any name is close to none, and takes its length times theirs to compare.
+    let comparable = known.iter().filter(|_| last.len() <= MAX_NAME);
+    let best = comparable
         .map(|&(kind, name)| {
             (
                 strsim::jaro_winkler(&last, &name.to_lowercase()),
@@ -360,7 +366,7 @@ mod tests {
                 &facts("Analyst")
             ),
             "Group name \"CB/acme/ROLE/Analist\": acme has no role \"Analist\". Did you mean \
-             \"Analyst\"? Expected CB/acme/ROLE/<role name>. Rename the group in Okta and push it again."
+             \"Analyst\"? Expected CB/acme/ROLE/<role name>. Rename the group in the identity provider and push it again."
         );
         let two = said(
             ErrorReason::TargetUnknown,
@@ -384,7 +390,7 @@ mod tests {
                 &[SITE]
             ),
             "Group name \"CB/other/BE/EU GmbH\": the token belongs to the site acme, and the name says \
-             \"other\". Expected CB/acme/BE/EU GmbH. Rename the group in Okta and push it again."
+             \"other\". Expected CB/acme/BE/EU GmbH. Rename the group in the identity provider and push it again."
         );
     }
 

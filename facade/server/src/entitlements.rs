@@ -8,6 +8,7 @@ use tonic::Status;
 
 use crate::{
     admission::Call,
+    convention::MAX_NAME,
     refusal::{Refusal, is_of_entitlements},
     translate::catalogue::is_owner,
 };
@@ -153,9 +154,9 @@ impl Choice {
                 named.id
             );
         }
-        let mut close: Vec<(f64, &NamedRef)> = self
-            .known
-            .iter()
+        // What is longer than any name is close to none, and takes its length times theirs to compare.
+        let comparable = self.known.iter().filter(|_| value.len() <= MAX_NAME);
+        let mut close: Vec<(f64, &NamedRef)> = comparable
             .map(|known| {
                 let likeness = strsim::jaro_winkler(&folded, &known.name.to_lowercase());
                 (likeness, known)
@@ -242,5 +243,10 @@ pub(crate) mod tests {
             told.len() < 2500 && told.contains("25 more likewise"),
             "{told}"
         );
+        // Nor is what is far too long for a name held against all names.
+        let long = "analyst".repeat(140_000);
+        let begun = std::time::Instant::now();
+        assert!(!explain(&[&long]).contains("mean"));
+        assert!(begun.elapsed() < std::time::Duration::from_secs(2));
     }
 }

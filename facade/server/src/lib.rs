@@ -15,6 +15,7 @@ mod entitlements;
 mod groups;
 mod lists;
 mod observe;
+pub mod offline;
 mod refusal;
 mod reply;
 mod server;

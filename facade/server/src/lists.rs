@@ -1,8 +1,8 @@
-//! Lists: of users, of groups, and of both on the root (RFC 7644 sections 3.4.2 and 3.4.3), asked for in the URL
-//! or by `.search`.
+//! Lists: of users, of groups, and of all there is on the root (RFC 7644 sections 3.4.2 and 3.4.3), asked for in
+//! the URL or by `.search`.
 //!
-//! The root lists the users first and then the groups, each in its order; it pages over both as if they were one
-//! list. A filter or an order by what only one of the types has finds no such value in the other.
+//! The root lists the users, then the groups, the roles and the business entities, each in its order; it pages over
+//! all as if they were one list. A filter or an order by what only some types have finds no such value in the others.
 
 use axum::http::StatusCode;
 use identity_proto::v1::{
@@ -10,6 +10,7 @@ use identity_proto::v1::{
 };
 use scim_protocol::{
     ScimError, ScimType,
+    entitlement::{BUSINESS_ENTITY, ROLE},
     group::GROUP,
     list,
     query::{Page, Query},
@@ -21,6 +22,7 @@ use serde_json::Value;
 use crate::{
     admission::Call,
     app::App,
+    catalogue::{self, Selected},
     discovery::{MAX_RESULTS, PAGE_SIZE},
     groups,
     refusal::Refusal,
@@ -62,7 +64,7 @@ pub(crate) struct Slice {
     pub(crate) size: i64,
     pub(crate) skip: i64,
     /// Empty for none.
-    token: String,
+    pub(crate) token: String,
 }
 
 impl Slice {
@@ -99,47 +101,83 @@ async fn groups_page(call: &Call, query: &Query) -> Result<Reply, Refusal> {
     Ok(answer(query, shown, page.total_size, page.next_page_token))
 }
 
-/// The users, then the groups. A cursor says in its first letter which of them it is in.
+/// The types that the root lists, in this order, and the letter that a cursor within each begins with.
+const ALL: [(&str, &ResourceType); 4] = [
+    ("u", &USER),
+    ("g", &GROUP),
+    ("r", &ROLE),
+    ("b", &BUSINESS_ENTITY),
+];
+
+/// Every type after the other, as if they were one list.
 async fn page_of_all(call: &Call, query: &Query) -> Result<Reply, Refusal> {
-    let slice = Slice::of(&query.page);
-    let (in_groups, token) = match slice.token.split_at_checked(1) {
-        None => (false, ""),
-        Some(("u", token)) => (false, token),
-        Some(("g", token)) => (true, token),
-        Some(_) => {
-            return Err(ScimError::bad_request(
-                ScimType::InvalidCursor,
-                "cursor: take it from the nextCursor of a page, or begin with an empty one.",
-            )
-            .into());
+    let whole = Slice::of(&query.page);
+    let (begun, token) = begun(&whole.token)?;
+    let (mut shown, mut total, mut next) = (Vec::new(), 0_i64, String::new());
+    for (index, (letter, resource_type)) in ALL.into_iter().enumerate() {
+        let left = whole.size - i64::try_from(shown.len()).unwrap_or(i64::MAX);
+        let slice = Slice {
+            // Of what is over, and of what is not reached, only the number counts.
+            size: if index < begun { 0 } else { left.max(0) },
+            skip: (whole.skip - total).max(0),
+            token: if index == begun { token } else { "" }.to_owned(),
+        };
+        let is_wanted = slice.size > 0;
+        let part = part(call, query, resource_type, slice).await?;
+        if is_wanted && !part.next.is_empty() {
+            next = format!("{letter}{}", part.next);
+        } else if !is_wanted && index > begun && next.is_empty() && part.total > 0 {
+            letter.clone_into(&mut next);
         }
-    };
-    let of_users = Slice {
-        size: if in_groups { 0 } else { slice.size },
-        skip: slice.skip,
-        token: if in_groups { "" } else { token }.to_owned(),
-    };
-    let users = members(call, query, of_users, &[&GROUP]).await?;
-    let mut shown = shown_users(call, query, &users);
-    let left = slice.size - i64::try_from(shown.len()).unwrap_or(i64::MAX);
-    let of_groups = Slice {
-        size: left.max(0),
-        skip: (slice.skip - users.total_size).max(0),
-        token: if in_groups { token } else { "" }.to_owned(),
-    };
-    let groups = groups_of(call, query, of_groups, &[&USER]).await?;
-    shown.extend(shown_groups(call, query, &groups));
-    let next = if !in_groups && !users.next_page_token.is_empty() {
-        format!("u{}", users.next_page_token)
-    } else if left == 0 && groups.total_size > 0 {
-        "g".to_owned()
-    } else if !groups.next_page_token.is_empty() {
-        format!("g{}", groups.next_page_token)
-    } else {
-        String::new()
-    };
-    let total = users.total_size.saturating_add(groups.total_size);
+        shown.extend(part.shown);
+        total = total.saturating_add(part.total);
+    }
     Ok(answer(query, shown, total, next))
+}
+
+/// Which type a cursor is in, and where.
+fn begun(cursor: &str) -> Result<(usize, &str), ScimError> {
+    let Some((letter, token)) = cursor.split_at_checked(1) else {
+        return Ok((0, ""));
+    };
+    let index = ALL.iter().position(|(known, _)| *known == letter);
+    index.map(|index| (index, token)).ok_or_else(|| {
+        ScimError::bad_request(
+            ScimType::InvalidCursor,
+            "cursor: take it from the nextCursor of a page, or begin with an empty one.",
+        )
+    })
+}
+
+/// A part of the list of one type, for the root.
+async fn part(
+    call: &Call,
+    query: &Query,
+    resource_type: &'static ResourceType,
+    slice: Slice,
+) -> Result<Selected, Refusal> {
+    let beside: Vec<&'static ResourceType> = ALL
+        .into_iter()
+        .map(|(_, other)| other)
+        .filter(|other| other.name != resource_type.name)
+        .collect();
+    Ok(if resource_type.name == USER.name {
+        let page = members(call, query, slice, &beside).await?;
+        Selected {
+            shown: shown_users(call, query, &page),
+            total: page.total_size,
+            next: page.next_page_token,
+        }
+    } else if resource_type.name == GROUP.name {
+        let page = groups_of(call, query, slice, &beside).await?;
+        Selected {
+            shown: shown_groups(call, query, &page),
+            total: page.total_size,
+            next: page.next_page_token,
+        }
+    } else {
+        catalogue::part(call, query, resource_type, &slice, &beside).await?
+    })
 }
 
 /// The page as it was asked for: by index without a cursor (Okta and others never heard of them), by cursor

@@ -6,7 +6,7 @@ use std::{any::Any, time::Instant};
 use axum::{
     body::Body,
     extract::{MatchedPath, Request, State},
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -19,13 +19,16 @@ use prometheus_client::{
         histogram::{Histogram, exponential_buckets},
     },
 };
-use scim_protocol::ScimError;
+use scim_protocol::{MEDIA_TYPE, ScimError};
 use tracing::{Instrument, Span, field};
 
 use crate::{admission, app::App, effect::Effect, refusal::Refusal, reply::content_type};
 
 /// The response header that names the trace.
 const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
+
+/// The media type of an answer to a client that asks for this one.
+const PLAIN_JSON: &str = "application/json; charset=utf-8";
 
 /// The facade's metrics. Clones share them.
 #[derive(Clone, Debug)]
@@ -90,6 +93,7 @@ pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next
         .map_or("unmatched", |path| path.as_str().trim_end_matches('/'))
         .to_owned();
     let site = site_domain(request.uri().path());
+    let wants_plain_json = wants_plain_json(request.headers());
     // Of the highest level, so that no log filter takes the trace id from the answers.
     let span = tracing::error_span!(
         "http.request",
@@ -110,6 +114,12 @@ pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next
         };
         let trace_id = current_trace_id();
         let outcome = finish(&mut response, &trace_id);
+        if wants_plain_json
+            && response.status().is_success()
+            && let Some(media_type) = response.headers_mut().get_mut(header::CONTENT_TYPE)
+        {
+            *media_type = HeaderValue::from_static(PLAIN_JSON);
+        }
         let status = response.status().as_u16();
         Span::current().record("http.response.status_code", status);
         if status >= 500 {
@@ -157,6 +167,21 @@ fn site_domain(path: &str) -> Option<String> {
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     good.then(|| label.to_ascii_lowercase())
+}
+
+/// Whether a client asks for JSON and not for SCIM's own media type, nor for anything (RFC 7644 section 3.8):
+/// OneLogin's documents want it so. An error is SCIM's in any case.
+fn wants_plain_json(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).into_iter();
+    let ranges = accepted.flat_map(|value| value.to_str().unwrap_or_default().split(','));
+    let (mut names_it, mut names_scim) = (false, false);
+    for range in ranges {
+        let range = range.split(';').next().unwrap_or_default().trim();
+        let is = |media_type: &str| range.eq_ignore_ascii_case(media_type);
+        names_it |= is("application/json");
+        names_scim |= is(MEDIA_TYPE) || is("application/*") || is("*/*");
+    }
+    names_it && !names_scim
 }
 
 /// Writes what every response has, and the body of an error. Gives the outcome in a word.
@@ -231,6 +256,38 @@ mod tests {
             assert_eq!(site_domain(path), None, "{path}");
         }
     }
+
+    #[test]
+    fn plain_json_is_for_those_who_ask_for_nothing_else() {
+        let wants = |accept: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in accept {
+                headers.append(header::ACCEPT, value.parse().unwrap());
+            }
+            wants_plain_json(&headers)
+        };
+        for accept in [
+            &["application/json"][..],
+            &["Application/JSON; charset=utf-8"],
+            &["text/html, application/json;q=0.9"],
+            &["text/html", "application/json"],
+        ] {
+            assert!(wants(accept), "{accept:?}");
+        }
+        for accept in [
+            &[][..],
+            &[""],
+            &["*/*"],
+            &["application/scim+json"],
+            &["application/json, application/scim+json"],
+            &["application/json", "application/*;q=0.1"],
+            &["application/json, text/plain, */*"],
+            &["text/html"],
+        ] {
+            assert!(!wants(accept), "{accept:?}");
+        }
+    }
+
     #[test]
     fn a_panic_is_a_fault_and_says_nothing_of_the_inside() {
         let answer = panicked(Box::new("the inside"));

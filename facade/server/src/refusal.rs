@@ -202,13 +202,14 @@ fn by_reason(
         ))),
         R::GroupTargetTaken => plain(uniqueness(format!(
             "displayName: the group {:?} (id {}) gives the same role or business entity already, and a \
-             site has one group for each. Link the Okta group to that one, or delete it first; {SWAP}.",
+             site has one group for each. Link the identity provider's group to that one, or delete it first; \
+             {SWAP}.",
             fact("display_name"),
             fact("id")
         ))),
         R::GroupNameTaken => plain(uniqueness(format!(
-            "displayName: the group {:?} (id {}) of this site has this name already. Link the Okta group \
-             to that one, or delete it first; {SWAP}.",
+            "displayName: the group {:?} (id {}) of this site has this name already. Link the identity \
+             provider's group to that one, or delete it first; {SWAP}.",
             fact("display_name"),
             fact("id")
         ))),
@@ -266,8 +267,12 @@ fn by_reason(
             413,
             "The request or its answer is larger than Roster can pass on.",
         )),
-        // Between our own two processes these are our mistakes.
-        R::MethodUnknown | R::MessageMalformed => plain(ScimError::new(500, FAULT)),
+        // Between our own two processes these are our mistakes; the facade watches nothing.
+        R::MethodUnknown
+        | R::MessageMalformed
+        | R::OwnerGrantWithEnd
+        | R::ResumeTokenInvalid
+        | R::WatchEnded => plain(ScimError::new(500, FAULT)),
         R::Internal => plain(ScimError::new(500, FAULT)),
         // Never sent; a newer identity's reason is no known one and goes by its code.
         R::Unspecified => return by_code(status, retry_after),
@@ -406,6 +411,7 @@ mod tests {
         (refusal.error.status, refusal.error.scim_type)
     }
 
+    /// Conformance: 130.
     #[test]
     fn every_reason_has_its_answer() {
         use ErrorReason as R;
@@ -447,6 +453,8 @@ mod tests {
             (R::DeadlineExceeded, Code::DeadlineExceeded, (429, None)),
             (R::Contended, Code::Aborted, (429, None)),
             (R::Internal, Code::Internal, (500, None)),
+            (R::ResumeTokenInvalid, Code::InvalidArgument, (500, None)),
+            (R::WatchEnded, Code::Unavailable, (500, None)),
         ] {
             let refusal = sent(reason, code, &[]);
             assert_eq!(status_and_type(&refusal), answer, "{reason:?}");
@@ -456,6 +464,7 @@ mod tests {
         }
     }
 
+    /// Conformance: 130.
     #[test]
     fn a_status_without_a_reason_goes_by_its_code() {
         for (code, answer) in [
@@ -489,6 +498,7 @@ mod tests {
         assert_eq!(Refusal::from(cut).error.status, 429);
     }
 
+    /// Conformance: 129.
     #[test]
     fn retry_after_is_whole_seconds() {
         let after = |delay| {

@@ -55,6 +55,13 @@ impl Reply {
         self
     }
 
+    /// After how many seconds what was not done can be repeated.
+    pub(crate) fn repeat_after(mut self, seconds: u64) -> Self {
+        self.headers
+            .push((header::RETRY_AFTER, seconds.to_string()));
+        self
+    }
+
     /// What the write did.
     pub(crate) fn with_effect(mut self, effect: Effect) -> Self {
         self.effect = Some(effect);

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use identity_proto::v1::{
-    CreateMemberRequest, DeleteMemberRequest, GetMemberRequest, Member, MemberRef, NamedRef,
-    Receipt, UpdateMemberRequest, member_ref,
+    CreateMemberRequest, DeleteMemberRequest, GetMemberRequest, Member, MemberProfile, MemberRef,
+    NamedRef, Receipt, UpdateMemberRequest, member_ref,
 };
 use prost_types::FieldMask;
 use scim_protocol::{
@@ -26,7 +26,7 @@ use crate::{
     entitlements,
     refusal::{Refusal, is_version_mismatch},
     reply::Reply,
-    translate::user::{UserValues, from_patched, from_scim, to_scim, writable},
+    translate::user::{UserValues, from_scim, patched, to_scim},
 };
 
 /// How often a PATCH that had to read first is tried while others change the same resource. Each time somebody
@@ -156,8 +156,7 @@ async fn read_and_write(
     for attempt in 1..=ATTEMPTS {
         let before = get(call).await?;
         let expected = expect_version(if_match, before.version)?;
-        let after = patch::apply(&USER, &writable(&before), operations)?;
-        let values = from_patched(&before, &after);
+        let values = patched(&before, operations)?;
         let mask = changed(&before, &values);
         let member = values.into_member(before.active);
         let sent = member.entitlements.clone();
@@ -227,12 +226,14 @@ fn changed(before: &Member, values: &UserValues) -> Vec<&'static str> {
         before.len() != ids.len() || before.iter().any(|named| !ids.contains(&named.id))
     };
     let profile = before.profile.clone().unwrap_or_default();
+    let hidden = |profile: &MemberProfile| profile.removed.unwrap_or_default().active;
     [
         ("user_name", before.user_name != values.user_name),
         ("external_id", before.external_id != values.external_id),
         (
             "active",
-            values.active.is_some_and(|active| active != before.active),
+            values.active.is_some_and(|active| active != before.active)
+                || hidden(&profile) != hidden(&values.profile),
         ),
         ("profile", profile != values.profile),
         (ENTITLEMENTS[0].1, differ(&entitled.roles, &values.roles)),
@@ -248,7 +249,7 @@ fn changed(before: &Member, values: &UserValues) -> Vec<&'static str> {
 
 /// Whether a PATCH only activates, deactivates or sets a password, which needs no look at what is there: the
 /// last word on `active`, if any.
-fn only_activity(operations: &[Operation]) -> Option<Option<bool>> {
+pub(crate) fn only_activity(operations: &[Operation]) -> Option<Option<bool>> {
     let mut active = None;
     for operation in operations {
         if operation.op == Op::Remove {
@@ -391,7 +392,7 @@ mod tests {
             active: true,
             ..Member::default()
         };
-        let same = from_patched(&before, &writable(&before));
+        let same = patched(&before, &[]).unwrap();
         assert_eq!(changed(&before, &same), [""; 0]);
         let mut other = same.clone();
         other.profile.title = "T".to_owned();

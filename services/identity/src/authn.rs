@@ -197,6 +197,7 @@ mod tests {
         ));
     }
 
+    /// Conformance: 128.
     #[test]
     fn every_changed_digit_is_noticed_without_a_look_up() {
         let tokens = Tokens::new(None);

@@ -187,6 +187,8 @@ methods! {
     GrantService {
         CreateGrant: [WriteGrants];
         EndGrant: [WriteGrants];
+        GetGrant: [Read];
+        ListGrants: [Read];
     }
     AccessService {
         CheckAccess: [Check];
@@ -199,6 +201,7 @@ methods! {
     }
     EventService {
         ListEvents: [Read Watch];
+        WatchEvents: [Watch];
     }
 }
 

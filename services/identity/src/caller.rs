@@ -11,6 +11,8 @@ pub(crate) enum Caller {
     Bootstrap,
     /// A credential.
     Credential(Credential),
+    /// Nobody: the service itself ends what is over.
+    Roster,
 }
 
 impl Caller {
@@ -18,14 +20,15 @@ impl Caller {
     pub(crate) fn label(&self) -> &str {
         match self {
             Self::Bootstrap => "bootstrap",
+            Self::Roster => "roster",
             Self::Credential(credential) => &credential.label,
         }
     }
 
-    /// The credential that was used; none for the bootstrap token.
+    /// The credential that was used; none for the bootstrap token and for nobody.
     pub(crate) fn credential(&self) -> Option<&Credential> {
         match self {
-            Self::Bootstrap => None,
+            Self::Bootstrap | Self::Roster => None,
             Self::Credential(credential) => Some(credential),
         }
     }

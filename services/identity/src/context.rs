@@ -100,13 +100,13 @@ impl RequestContext {
         }
     }
 
-    /// Of work that the service does by itself.
-    pub(crate) fn internal(method: Method, time: Duration) -> Self {
+    /// That of work which no caller asked for, to be done within `time`.
+    pub(crate) fn of_nobody(time: Duration) -> Self {
         Self {
-            method,
+            method: Method::GetCaller,
             presented: Err(TokenFault::Missing),
             site: None,
-            trace_id: "0".repeat(32),
+            trace_id: current_trace_id(),
             deadline: Instant::now() + time,
             grace: Duration::ZERO,
             validate_only: false,

@@ -146,9 +146,17 @@ pub(crate) enum Error {
         /// The site's domain.
         site_domain: String,
     },
+    /// An end for a grant of the Owner role.
+    #[error(
+        "a grant of the Owner role has no end: leave end_time out, and end the grant when it is time"
+    )]
+    OwnerGrantWithEnd,
     /// A page token that is none, or was given for another query.
     #[error("the page token is not valid for this query")]
     PageTokenInvalid,
+    /// A resume token that is none, was given for another watch, or tells of what is not there.
+    #[error("the resume token is not valid for this watch")]
+    ResumeTokenInvalid,
     /// A group's id among the members.
     #[error("{group_id} is a group; groups can't be members")]
     MemberIsGroup {
@@ -251,6 +259,9 @@ pub(crate) enum Error {
     /// The database is away, or all connections are busy.
     #[error("the service can't do this at the moment")]
     Unavailable(String),
+    /// A watch ends through no fault of the caller's.
+    #[error("the watch ends ({0}): watch again with the last resume token")]
+    WatchEnded(&'static str),
     /// The deadline ran out.
     #[error("the deadline ran out")]
     DeadlineExceeded,

@@ -6,6 +6,7 @@ use prometheus_client::{
     metrics::{
         counter::Counter,
         family::Family,
+        gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
     },
 };
@@ -14,6 +15,42 @@ use prometheus_client::{
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub(crate) struct FaultLabels {
     pub(crate) cause: &'static str,
+}
+
+/// What watches of events count. Clones share the counts.
+#[derive(Clone, Debug)]
+pub(crate) struct WatchMetrics {
+    pub(crate) watchers: Gauge,
+    pub(crate) behind: Gauge,
+    pub(crate) lags: Counter,
+    pub(crate) delay: Histogram,
+}
+
+impl WatchMetrics {
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        Self {
+            watchers: metrics.register(
+                "identity_watchers",
+                "Watches of events that are open",
+                Gauge::default(),
+            ),
+            behind: metrics.register(
+                "identity_watchers_behind",
+                "Open watches that read on by themselves to catch up",
+                Gauge::default(),
+            ),
+            lags: metrics.register(
+                "identity_watch_lags",
+                "Times that a watch fell behind because its client reads too slowly",
+                Counter::default(),
+            ),
+            delay: metrics.register(
+                "identity_watch_delay_seconds",
+                "From the moment of an event to when it was sent, in watches that are not behind",
+                Histogram::new(exponential_buckets(0.002, 2.0, 12)),
+            ),
+        }
+    }
 }
 
 /// What identity counts. Clones share the counts.

@@ -19,7 +19,6 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::{
-    authz::Method,
     context::RequestContext,
     db::{Db, Finish, Tx, sql},
     error::Error,
@@ -76,15 +75,16 @@ impl Answer for pb::IssueCredentialResponse {
 /// The outcome of a request that makes something.
 pub(crate) struct Made<M> {
     pub(crate) answer: M,
-    /// What the write did; none where it was done before, or belongs to no site.
-    pub(crate) receipt: Option<Receipt>,
+    /// What the write did, and how many events were written; none where it was done before, or belongs to
+    /// no site.
+    pub(crate) receipt: Option<(Receipt, u64)>,
     /// Whether it was done before, and this is the answer of then.
     pub(crate) before: bool,
 }
 
 impl<M> Made<M> {
     /// Done by this very call.
-    pub(crate) fn now(answer: M, receipt: Option<Receipt>) -> Self {
+    pub(crate) fn now(answer: M, receipt: Option<(Receipt, u64)>) -> Self {
         Self {
             answer,
             receipt,
@@ -218,7 +218,7 @@ fn find<M: Answer>(
 /// wait for each other.
 pub(crate) async fn forget(db: Db) {
     loop {
-        let context = RequestContext::internal(Method::GetCaller, Duration::from_secs(10));
+        let context = RequestContext::of_nobody(Duration::from_secs(10));
         let outcome = db
             .transact(context, false, |tx| {
                 let statement = sql(

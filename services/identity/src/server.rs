@@ -28,12 +28,13 @@ use crate::{
     context::Arrival,
     credentials::{LastUse, rpc::CredentialRpc},
     db::Db,
-    events::rpc::EventRpc,
-    grants::rpc::GrantRpc,
+    events::{Watches, rpc::EventRpc},
+    filter::DEPTH_MAX,
+    grants::{self, rpc::GrantRpc},
     groups::rpc::GroupRpc,
     limiter::Limiter,
     members::rpc::MemberRpc,
-    metrics::IdentityMetrics,
+    metrics::{IdentityMetrics, WatchMetrics},
     requests,
     roles::rpc::RoleRpc,
     site_tx::Identity,
@@ -67,13 +68,23 @@ pub async fn serve(args: ServeArgs) -> Result<(), Box<dyn StdError + Send + Sync
         }
     });
     tokio::spawn(requests::forget(db.clone()));
+    let last_use = LastUse::start(db.clone());
+    let watches = Watches::start(
+        &db,
+        last_use.clone(),
+        WatchMetrics::new(&metrics),
+        stop.clone(),
+    )?;
     let identity = Identity {
-        last_use: LastUse::start(db.clone()),
+        last_use,
+        watches,
         db: db.clone(),
         tokens: Tokens::new(args.bootstrap_token.as_deref()),
         limiter: Arc::new(Limiter::new(args.rate_limit)),
         metrics: counts,
     };
+
+    tokio::spawn(grants::end_grants_in_time(identity.clone(), stop.clone()));
 
     let (health, health_service) = tonic_health::server::health_reporter();
     set_health(&health, ServingStatus::NotServing).await;
@@ -217,6 +228,16 @@ async fn watch_health(health: HealthReporter, db: Db, stop: CancellationToken) {
     set_health(&health, ServingStatus::NotServing).await;
 }
 
+/// What the library says of a message that it can't read, and of one that nests too deep which limit that is: only
+/// filters nest.
+fn with_limit(message: &str) -> String {
+    if message.contains("recursion limit") {
+        format!("{message}: a filter may have at most {DEPTH_MAX} levels around a condition")
+    } else {
+        message.to_owned()
+    }
+}
+
 /// Puts a call into its span, a child of the caller's, and logs one line about it.
 async fn traced(mut request: Request, next: Next) -> Response {
     let path = request.uri().path().trim_start_matches('/').to_owned();
@@ -246,7 +267,7 @@ async fn traced(mut request: Request, next: Next) -> Response {
         if let Some(refused) = Status::from_header_map(response.headers()) {
             code = refused.code();
             if code != Code::Ok && refused.details().is_empty() {
-                let refused = with_details(code, refused.message());
+                let refused = with_details(code, &with_limit(refused.message()));
                 code = refused.code();
                 response = refused.into_http();
             }

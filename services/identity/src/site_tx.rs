@@ -6,9 +6,10 @@
 use std::{
     ops::{Deref, DerefMut},
     sync::Arc,
+    time::Duration,
 };
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use crate::{
@@ -19,7 +20,9 @@ use crate::{
     credentials::{self, LastUse},
     db::{Db, Finish, Tx},
     error::Error,
-    events::{self, NewEvent},
+    events::{self, NewEvent, Watches},
+    grants,
+    ids::SiteId,
     limiter::Limiter,
     metrics::{FaultLabels, IdentityMetrics},
     receipt::{Effect, Receipt},
@@ -35,6 +38,8 @@ pub(crate) struct SiteTx<'a, 'b> {
     /// The moment of this transaction, by the site's clock; a write's is not before its last event.
     pub(crate) now: DateTime<Utc>,
     recorded: bool,
+    /// The site's revision before this transaction.
+    entered: i64,
 }
 
 impl<'b> Deref for SiteTx<'_, 'b> {
@@ -54,6 +59,7 @@ impl<'a, 'b> SiteTx<'a, 'b> {
     pub(crate) fn new(tx: &'a mut Tx<'b>, site: Site, caller: Caller, now: DateTime<Utc>) -> Self {
         Self {
             tx,
+            entered: site.revision,
             site,
             caller,
             now,
@@ -84,17 +90,37 @@ impl<'a, 'b> SiteTx<'a, 'b> {
     /// Writes the event of this transaction. Once a transaction, after its other statements.
     pub(crate) fn record(&mut self, event: NewEvent<'_>) -> Result<(), Error> {
         debug_assert!(!self.recorded, "one write, one event");
-        events::append(self, event)?;
-        self.site.revision += 1;
+        let caller = self.caller.clone();
+        events::append(self, &caller, &[(self.now, event)])?;
         self.recorded = true;
         Ok(())
     }
 
+    /// Whether a grant has run out whose ending no event tells of yet.
+    pub(crate) fn is_ending_due(&self) -> bool {
+        self.site.next_end.is_some_and(|at| at <= self.now)
+    }
+
+    /// Takes the last moment before the next ending as this transaction's, where that is over already: the
+    /// last one that what it reads holds for.
+    fn step_before_next_end(&mut self) {
+        if let Some(at) = self.site.next_end {
+            self.now = self.now.min(at - TimeDelta::milliseconds(1));
+        }
+    }
+
+    /// How many events the transaction wrote.
+    fn written(&self) -> u64 {
+        (self.site.revision - self.entered).unsigned_abs()
+    }
+
     fn receipt(&self, effect: Effect) -> Receipt {
-        // The event of a dry run is undone, and its number is another write's.
-        let undone = self.recorded && self.context.validate_only;
         Receipt {
-            revision: self.site.revision - i64::from(undone),
+            // The events of a dry run are undone, and their numbers are other writes'.
+            revision: match self.context.validate_only {
+                true => self.entered,
+                false => self.site.revision,
+            },
             changed: self.recorded,
             effect,
         }
@@ -109,6 +135,7 @@ pub(crate) struct Identity {
     pub(crate) limiter: Arc<Limiter>,
     pub(crate) last_use: LastUse,
     pub(crate) metrics: IdentityMetrics,
+    pub(crate) watches: Watches,
 }
 
 impl Identity {
@@ -117,7 +144,9 @@ impl Identity {
         RequestContext::new(&self.tokens, method, request)
     }
 
-    /// Reads inside one site, all of it as of one moment.
+    /// Reads inside one site, all of it as of one moment. Where grants have run out whose endings no event
+    /// tells of yet, those are written first, so that an answer is the one that its revision will always
+    /// have. What runs out after that is not waited for: the answer is of a moment after the call came.
     pub(crate) async fn read<I, T, F>(
         &self,
         context: RequestContext,
@@ -125,24 +154,65 @@ impl Identity {
         work: F,
     ) -> Result<T, Error>
     where
-        I: Send + 'static,
+        I: Send + Sync + 'static,
         T: Send + 'static,
-        F: Fn(&mut SiteTx<'_, '_>, &I) -> Result<T, Error> + Send + 'static,
+        F: Fn(&mut SiteTx<'_, '_>, &I) -> Result<T, Error> + Send + Sync + 'static,
     {
         self.admit(&context)?;
-        let identity = self.clone();
-        let input = Input::new(input);
-        let result = self
-            .db
-            .transact(context, true, move |tx| {
-                let mut tx = identity.enter(tx, false)?;
-                Ok((work(&mut tx, input.get()?)?, Finish::Rollback))
-            })
-            .await;
-        self.counted(result)
+        let asked = Arc::new((Input::new(input), work));
+        let mut settled = false;
+        loop {
+            let (identity, asked) = (self.clone(), asked.clone());
+            let result = self
+                .db
+                .transact(context.clone(), true, move |tx| {
+                    let mut tx = identity.enter(tx, false)?;
+                    if tx.is_ending_due() && !settled {
+                        return Ok((Err(tx.site.id), Finish::Rollback));
+                    }
+                    tx.step_before_next_end();
+                    let (input, work) = &*asked;
+                    Ok((Ok(work(&mut tx, input.get()?)?), Finish::Rollback))
+                })
+                .await;
+            match self.counted(result)? {
+                Ok(value) => return Ok(value),
+                Err(site) => self.end_due(&context, site).await?,
+            }
+            settled = true;
+        }
     }
 
-    /// Writes inside one site, under its lock: everything that `work` does and its event, or nothing.
+    /// Writes the endings of a site that are due, if nobody else just did.
+    pub(crate) async fn end_due(
+        &self,
+        context: &RequestContext,
+        site: SiteId,
+    ) -> Result<(), Error> {
+        loop {
+            let (ended, more) = self
+                .db
+                .transact(context.clone(), false, move |tx| {
+                    let (site, now) = sites::open_itself(tx, site)?;
+                    let mut tx = SiteTx::new(tx, site, Caller::Roster, now);
+                    let more = grants::end_due(&mut tx)?;
+                    Ok(((tx.written(), more), Finish::Commit))
+                })
+                .await?;
+            if ended > 0 {
+                self.metrics.events.inc_by(ended);
+                self.watches.wake();
+            }
+            if !more {
+                return Ok(());
+            }
+            // Whoever waits for the site's lock gets it in between: it goes to who asks first.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Writes inside one site, under its lock: everything that `work` does and its event, or nothing. The
+    /// endings that are due come first, so that an event's time is never before an earlier event's.
     pub(crate) async fn write<I, T, F>(
         &self,
         context: RequestContext,
@@ -162,9 +232,10 @@ impl Identity {
             .db
             .transact(context, false, move |tx| {
                 let mut tx = identity.enter(tx, true)?;
+                while grants::end_due(&mut tx)? {}
                 let (value, effect) = work(&mut tx, input.get()?)?;
                 let receipt = tx.receipt(effect);
-                Ok(((value, receipt), finish(tx.recorded, dry)))
+                Ok((((value, receipt), tx.written()), finish(tx.written(), dry)))
             })
             .await;
         self.settled(result, dry)
@@ -194,11 +265,15 @@ impl Identity {
                 .transact(context, false, move |tx| {
                     let mut tx = identity.enter(tx, true)?;
                     requests::check(tx.context)?;
+                    while grants::end_due(&mut tx)? {}
                     let outcome = input.get().and_then(|input| work(&mut tx, input)).map(
                         |(value, effect)| {
                             let receipt = tx.receipt(effect);
-                            let made = Made::now(answer(value, receipt.clone()), Some(receipt));
-                            (made, finish(tx.recorded, dry))
+                            let made = Made::now(
+                                answer(value, receipt.clone()),
+                                Some((receipt, tx.written())),
+                            );
+                            (made, finish(tx.written(), dry))
                         },
                     );
                     let (site, credential) = (tx.site_id(), tx.caller.credential_id());
@@ -237,8 +312,11 @@ impl Identity {
                 let outcome = input.get().and_then(|input| work(tx, caller, input)).map(
                     |(tx, value, effect)| {
                         let receipt = tx.receipt(effect);
-                        let made = Made::now(answer(value, receipt.clone()), Some(receipt));
-                        (made, finish(tx.recorded, dry))
+                        let made = Made::now(
+                            answer(value, receipt.clone()),
+                            Some((receipt, tx.written())),
+                        );
+                        (made, finish(tx.written(), dry))
                     },
                 );
                 requests::once(tx, Uuid::nil(), credential, outcome)
@@ -271,7 +349,7 @@ impl Identity {
                 let outcome = input
                     .get()
                     .and_then(|input| work(tx, &caller, input))
-                    .map(|answer| (Made::now(answer, None), finish(true, dry)));
+                    .map(|answer| (Made::now(answer, None), finish(1, dry)));
                 requests::once(tx, Uuid::nil(), caller.credential_id(), outcome)
             })
             .await;
@@ -301,7 +379,10 @@ impl Identity {
                 // It is about no site, whose revision it could wait for.
                 tx.context.check_reached(0)?;
                 let value = work(tx, &caller, input.get()?)?;
-                Ok((value, finish(!read_only, tx.context.validate_only)))
+                Ok((
+                    value,
+                    finish(u64::from(!read_only), tx.context.validate_only),
+                ))
             })
             .await;
         self.counted(result)
@@ -366,6 +447,8 @@ impl Identity {
     fn authorise(&self, caller: &Caller, context: &RequestContext) -> Result<(), Error> {
         match caller {
             Caller::Bootstrap => context.method.allow_bootstrap(),
+            // Nobody calls in its name.
+            Caller::Roster => Err(Error::bug("the service called itself")),
             Caller::Credential(credential) => {
                 self.last_use.note(credential);
                 context.method.allow(&credential.scopes)
@@ -375,13 +458,13 @@ impl Identity {
 
     fn settled<T>(
         &self,
-        result: Result<(T, Receipt), Error>,
+        result: Result<((T, Receipt), u64), Error>,
         dry: bool,
     ) -> Result<(T, Receipt), Error> {
-        if let Ok((_, receipt)) = &result {
-            self.tell(receipt, dry);
+        if let Ok(((_, receipt), written)) = &result {
+            self.tell(receipt, *written, dry);
         }
-        self.counted(result)
+        self.counted(result.map(|(done, _)| done))
     }
 
     fn made<M>(&self, result: Result<Made<M>, Error>, dry: bool) -> Result<M, Error> {
@@ -389,15 +472,15 @@ impl Identity {
             if made.before {
                 tracing::info!("the request was done before: the same answer is given");
             }
-            if let Some(receipt) = &made.receipt {
-                self.tell(receipt, dry);
+            if let Some((receipt, written)) = &made.receipt {
+                self.tell(receipt, *written, dry);
             }
         }
         self.counted(result.map(|made| made.answer))
     }
 
     /// Puts what a write did into the trace, the log and the metrics.
-    fn tell(&self, receipt: &Receipt, dry: bool) {
+    fn tell(&self, receipt: &Receipt, written: u64, dry: bool) {
         receipt.trace();
         let unknown = receipt.effect.unknown.len();
         if unknown > 0 {
@@ -407,8 +490,9 @@ impl Identity {
                 "a membership change named ids that are no members"
             );
         }
-        if receipt.changed && !dry {
-            self.metrics.events.inc();
+        if written > 0 && !dry {
+            self.metrics.events.inc_by(written);
+            self.watches.wake();
         }
     }
 
@@ -426,8 +510,8 @@ impl Identity {
     }
 }
 
-fn finish(changed: bool, validate_only: bool) -> Finish {
-    if changed && !validate_only {
+fn finish(written: u64, validate_only: bool) -> Finish {
+    if written > 0 && !validate_only {
         Finish::Commit
     } else {
         Finish::Rollback

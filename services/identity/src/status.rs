@@ -14,6 +14,8 @@ const COME_BACK: Duration = Duration::from_secs(2);
 /// When a caller may come back for a revision that is not here yet: a copy of the database is mostly
 /// behind by milliseconds.
 const REVISION_COMES: Duration = Duration::from_millis(200);
+/// When a caller may watch again whose watch ended.
+const WATCH_AGAIN: Duration = Duration::from_millis(250);
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
@@ -103,6 +105,9 @@ impl From<Error> for Status {
                 put("limit", limit.to_owned());
                 put("maximum", maximum.to_string());
             }
+            Error::WatchEnded(_) => {
+                details.set_retry_info(Some(WATCH_AGAIN));
+            }
             Error::Unavailable(why) => {
                 tracing::warn!(why, "unavailable");
                 details.set_retry_info(Some(COME_BACK));
@@ -119,6 +124,8 @@ impl From<Error> for Status {
                 put("trace_id", trace_id);
             }
             Error::PageTokenInvalid
+            | Error::ResumeTokenInvalid
+            | Error::OwnerGrantWithEnd
             | Error::SiteDivided
             | Error::SiteUndivided
             | Error::OwnerUserName
@@ -173,7 +180,9 @@ fn code_and_reason(error: &Error) -> (Code, ErrorReason) {
         Error::TargetOfAnotherSite { .. } => (Code::InvalidArgument, R::TargetOfAnotherSite),
         Error::TargetMissing { .. } => (Code::InvalidArgument, R::TargetMissing),
         Error::OwnerNotGrantable { .. } => (Code::InvalidArgument, R::OwnerNotGrantable),
+        Error::OwnerGrantWithEnd => (Code::InvalidArgument, R::OwnerGrantWithEnd),
         Error::PageTokenInvalid => (Code::InvalidArgument, R::PageTokenInvalid),
+        Error::ResumeTokenInvalid => (Code::InvalidArgument, R::ResumeTokenInvalid),
         Error::MemberIsGroup { .. } => (Code::InvalidArgument, R::MemberIsGroup),
         Error::NotFound(kind) => (
             Code::NotFound,
@@ -214,6 +223,7 @@ fn code_and_reason(error: &Error) -> (Code, ErrorReason) {
         Error::RateLimited { .. } => (Code::ResourceExhausted, R::RateLimited),
         Error::LimitExceeded { .. } => (Code::ResourceExhausted, R::LimitExceeded),
         Error::Unavailable(_) => (Code::Unavailable, R::Unavailable),
+        Error::WatchEnded(_) => (Code::Unavailable, R::WatchEnded),
         Error::DeadlineExceeded => (Code::DeadlineExceeded, R::DeadlineExceeded),
         Error::Contended => (Code::Aborted, R::Contended),
         Error::Internal(_) => (Code::Internal, R::Internal),

@@ -41,6 +41,15 @@ impl Caller {
         })
     }
 
+    /// The same caller at another address of identity.
+    pub fn at(&self, address: &str) -> Result<Self> {
+        let authorization = self.authorization.clone();
+        Ok(Self {
+            authorization,
+            ..Self::new(address, "")?
+        })
+    }
+
     /// A request of this caller's.
     pub fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);

@@ -226,10 +226,21 @@ fn discharge(charges: &[Charge]) {
     }
 }
 
+/// Where cargo puts the programs of this workspace, seen from an example in documentation, which runs in a
+/// folder of its own.
+fn target() -> PathBuf {
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"),
+        PathBuf::from,
+    );
+    target.join("debug")
+}
+
 /// A program of this workspace: beside the running one, or above it where that is a test.
 pub fn program(name: &str) -> Result<PathBuf> {
     let own = env::current_exe().context("the running program has no path")?;
-    for folder in own.ancestors().skip(1).take(2) {
+    let beside = own.ancestors().skip(1).take(2).map(Path::to_owned);
+    for folder in beside.chain([target()]) {
         let candidate = folder.join(name);
         if candidate.is_file() {
             return Ok(candidate);

@@ -27,7 +27,7 @@ const SUPPORTED: Attribute = flag("supported", "Whether it is supported.");
 /// What the service provider can do.
 pub(super) const CONFIG: Schema = Schema {
     id: "urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig",
-    name: "Service Provider Configuration",
+    name: "ServiceProviderConfig",
     description: "What the service provider can do.",
     attributes: &[
         url(
@@ -127,7 +127,7 @@ pub(super) const CONFIG: Schema = Schema {
 /// A resource type.
 pub(super) const RESOURCE_TYPE: Schema = Schema {
     id: "urn:ietf:params:scim:schemas:core:2.0:ResourceType",
-    name: "Resource Type",
+    name: "ResourceType",
     description: "A kind of resource.",
     attributes: &[
         text("name", "The name, which meta.resourceType shows."),

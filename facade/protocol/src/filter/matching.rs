@@ -3,13 +3,14 @@
 
 use std::cmp::Ordering;
 
+use roster_folding::fold;
 use serde_json::Value;
 
 use super::{Filter, Literal, Operator};
 use crate::{
-    ScimError,
+    ScimError, moment,
     path::AttrPath,
-    schema::{Attribute, ResourceType, Target, Type},
+    schema::{Attribute, ResourceType, Returned, Target, Type},
 };
 
 impl Filter {
@@ -58,28 +59,43 @@ impl Filter {
         resource: &Value,
         resource_type: &ResourceType,
     ) -> Result<bool, ScimError> {
+        self.matches_among(resource, resource_type, &[])
+    }
+
+    /// Like [`Filter::matches_resource`], where other types are asked too: what only those have, this one has no
+    /// value of (RFC 7644 section 3.4.2.1).
+    pub fn matches_among(
+        &self,
+        resource: &Value,
+        resource_type: &ResourceType,
+        beside: &[&ResourceType],
+    ) -> Result<bool, ScimError> {
         Ok(match self {
             Self::And(parts) => {
                 let mut all = true;
                 for part in parts {
-                    all &= part.matches_resource(resource, resource_type)?;
+                    all &= part.matches_among(resource, resource_type, beside)?;
                 }
                 all
             }
             Self::Or(parts) => {
                 let mut any = false;
                 for part in parts {
-                    any |= part.matches_resource(resource, resource_type)?;
+                    any |= part.matches_among(resource, resource_type, beside)?;
                 }
                 any
             }
-            Self::Not(inner) => !inner.matches_resource(resource, resource_type)?,
-            Self::Present(path) => {
-                let (_, values) = values_of(resource, resource_type, path)?;
-                values.into_iter().any(is_present)
-            }
+            Self::Not(inner) => !inner.matches_among(resource, resource_type, beside)?,
+            Self::Present(path) => values_of(resource, resource_type, beside, path)?
+                .is_some_and(|(_, values)| values.into_iter().any(is_present)),
             Self::Compare(path, operator, literal) => {
-                let (attribute, values) = values_of(resource, resource_type, path)?;
+                let found = values_of(resource, resource_type, beside, path)?;
+                let Some((attribute, values)) = found else {
+                    return Ok(match literal {
+                        Literal::Null => *operator == Operator::Eq,
+                        _ => *operator == Operator::Ne,
+                    });
+                };
                 if attribute.kind == Type::Complex {
                     return Err(ScimError::invalid_filter(format!(
                         "{path} has parts: compare one of them, or ask with pr whether it is there."
@@ -97,7 +113,10 @@ impl Filter {
                 holds != negated
             }
             Self::Element(path, inner) => {
-                let (attribute, values) = values_of(resource, resource_type, path)?;
+                let found = values_of(resource, resource_type, beside, path)?;
+                let Some((attribute, values)) = found else {
+                    return Ok(false);
+                };
                 if attribute.kind != Type::Complex {
                     return Err(ScimError::invalid_filter(format!(
                         "{path} has no parts that brackets could ask for."
@@ -115,18 +134,23 @@ impl Filter {
     }
 }
 
-/// What a path leads to in a resource: its definition, and its values, each of a list by itself.
+/// What a path leads to in a resource: its definition, and its values, each of a list by itself. None where only a
+/// type beside it has such an attribute.
 fn values_of<'a>(
     resource: &'a Value,
     resource_type: &ResourceType,
+    beside: &[&ResourceType],
     path: &AttrPath,
-) -> Result<(&'static Attribute, Vec<&'a Value>), ScimError> {
+) -> Result<Option<(&'static Attribute, Vec<&'a Value>)>, ScimError> {
     let Some(Target::Attribute {
         extension,
         attribute,
         sub,
     }) = resource_type.resolve(path)
     else {
+        if beside.iter().any(|other| other.resolve(path).is_some()) {
+            return Ok(None);
+        }
         return Err(ScimError::invalid_filter(format!(
             "{} has no attribute {path}.",
             resource_type.name
@@ -141,7 +165,7 @@ fn values_of<'a>(
         Some(Value::Array(values)) => values.iter().collect(),
         one => one.into_iter().collect(),
     };
-    Ok(match sub {
+    Ok(Some(match sub {
         None => (attribute, values),
         Some(sub) => (
             sub,
@@ -150,7 +174,7 @@ fn values_of<'a>(
                 .filter_map(|value| value.get(sub.name))
                 .collect(),
         ),
-    })
+    }))
 }
 
 fn part_of(attribute: &Attribute, path: &AttrPath) -> Result<&'static Attribute, ScimError> {
@@ -158,6 +182,8 @@ fn part_of(attribute: &Attribute, path: &AttrPath) -> Result<&'static Attribute,
         (None, None) => attribute.sub_attribute(&path.name),
         _ => None,
     }
+    // What is never shown can't be asked for either.
+    .filter(|part| part.returned != Returned::Never)
     .ok_or_else(|| {
         ScimError::invalid_filter(format!("{} has no sub-attribute {path}.", attribute.name))
     })
@@ -232,26 +258,34 @@ pub fn compare(
                 .zip(wanted.as_f64())
                 .and_then(|(actual, wanted)| actual.partial_cmp(&wanted))
         }
-        (Type::String | Type::Reference | Type::DateTime | Type::Binary, Literal::Text(wanted)) => {
+        (Type::DateTime, Literal::Text(wanted)) => {
+            let wanted = moment::parse(wanted).ok_or_else(|| {
+                ScimError::invalid_filter(format!(
+                    "{} compares with a time like \"2026-01-31T23:59:59Z\".",
+                    part.name
+                ))
+            })?;
+            if matches!(operator, Operator::Co | Operator::Sw | Operator::Ew) {
+                return Err(unfit());
+            }
+            let actual = actual.and_then(Value::as_str).and_then(moment::parse);
+            actual.map(|actual| actual.cmp(&wanted))
+        }
+        (Type::String | Type::Reference | Type::Binary, Literal::Text(wanted)) => {
             let equality = matches!(operator, Operator::Eq | Operator::Ne);
-            let ordered = matches!(
-                operator,
-                Operator::Gt | Operator::Ge | Operator::Lt | Operator::Le
-            );
-            match part.kind {
-                Type::Binary if !equality => return Err(unfit()),
-                Type::DateTime if !equality && !ordered => return Err(unfit()),
-                _ => {}
+            if part.kind == Type::Binary && !equality {
+                return Err(unfit());
             }
             let actual = actual.and_then(Value::as_str);
-            let fold = |text: &str| {
+            // As identity folds, so that the same filter means the same in a list and in a PATCH.
+            let form = |text: &str| {
                 if part.case_exact {
                     text.to_owned()
                 } else {
-                    text.to_lowercase()
+                    fold(text)
                 }
             };
-            let (actual, wanted) = (actual.map(fold), fold(wanted));
+            let (actual, wanted) = (actual.map(form), form(wanted));
             let found = |test: fn(&str, &str) -> bool| {
                 Ok(actual
                     .as_deref()
@@ -323,9 +357,12 @@ mod tests {
     fn a_whole_resource_is_held_against_a_filter() {
         let role = json!({
             "schemas": [ROLE.schema.id], "id": "r1", "displayName": "Sales Agent",
-            "meta": {"resourceType": "Role"},
+            "meta": {"resourceType": "Role", "created": "2026-01-31T12:00:00Z"},
         });
-        let matches = |text: &str| Filter::parse(text).unwrap().matches_resource(&role, &ROLE);
+        let matches = |text: &str| {
+            let filter = Filter::parse(text).unwrap();
+            filter.matches_among(&role, &ROLE, &[&USER])
+        };
         for filter in [
             r#"id eq "r1""#,
             r#"DISPLAYNAME eq "sales agent""#,
@@ -334,10 +371,21 @@ mod tests {
             r#"schemas ne "urn:other" and meta.resourceType eq "Role""#,
             r#"description ne "x" and description eq null and meta pr"#,
             r#"meta[resourceType eq "Role"] or id eq "r2""#,
+            // What only users have.
+            r#"userName ne "x" and userName eq null and not (emails[value pr] or userName pr)"#,
+            // Times by the clock, whatever the zone and the fraction.
+            r#"meta.created eq "2026-01-31T13:00:00.0+01:00""#,
+            r#"meta.created gt "2026-01-31T12:59:59+01:00""#,
         ] {
             assert_eq!(matches(filter), Ok(true), "{filter}");
         }
-        for filter in [r#"id eq "R1""#, r#"id ne "r1""#, "externalId pr"] {
+        for filter in [
+            r#"id eq "R1""#,
+            r#"id ne "r1""#,
+            "externalId pr",
+            r#"userName eq "x""#,
+            "userName ne null",
+        ] {
             assert_eq!(matches(filter), Ok(false), "{filter}");
         }
         for filter in [
@@ -345,6 +393,8 @@ mod tests {
             r#"meta eq "x""#,
             "id[value pr]",
             "id gt 1",
+            r#"meta.created gt "yesterday""#,
+            r#"meta.created sw "2026""#,
             r#"meta[nope eq 1]"#,
         ] {
             let error = matches(filter).unwrap_err();
@@ -352,6 +402,7 @@ mod tests {
         }
     }
 
+    /// Conformance: 46.
     #[test]
     fn what_has_no_meaning_is_refused() {
         for filter in [

@@ -170,10 +170,19 @@ impl<'a> Parser<'a> {
         self.at += sub.len();
         self.skip_space();
         let comparison = self.comparison(sub_path)?;
-        Ok(Filter::Element(
-            path,
-            Box::new(Filter::And(vec![inner, comparison])),
-        ))
+        let both = match inner {
+            Filter::And(mut parts) => {
+                parts.push(comparison);
+                parts
+            }
+            // Written out it needs parentheses of its own, and they count.
+            inner @ Filter::Or(_) => {
+                self.deeper(depth)?;
+                vec![inner, comparison]
+            }
+            inner => vec![inner, comparison],
+        };
+        Ok(Filter::Element(path, Box::new(Filter::And(both))))
     }
 
     fn comparison(&mut self, path: AttrPath) -> Result<Filter, ScimError> {
@@ -254,6 +263,7 @@ mod tests {
             .to_string()
     }
 
+    /// Conformance: 42, 44.
     #[test]
     fn what_clients_send_parses() {
         for text in [
@@ -282,6 +292,7 @@ mod tests {
         );
     }
 
+    /// Conformance: 43.
     #[test]
     fn and_binds_closer_than_or_and_not_closer_than_and() {
         let parsed = |text| Filter::parse(text).unwrap();
@@ -299,6 +310,7 @@ mod tests {
         );
     }
 
+    /// Conformance: 44, 51, 54.
     #[test]
     fn what_is_not_a_filter_says_where() {
         for (text, position) in [
@@ -330,6 +342,7 @@ mod tests {
         }
     }
 
+    /// Conformance: 55.
     #[test]
     fn length_and_depth_are_bounded() {
         let nested = |depth| format!("{}a pr{}", "(".repeat(depth), ")".repeat(depth));
@@ -341,6 +354,24 @@ mod tests {
                 .contains("64")
         );
         assert!(Filter::parse(&"not (".repeat(1500)).is_err());
+        // What parses can be printed and parsed again, in Entra's form too.
+        let entra = |inner: &str, depth| {
+            let element = format!("emails[{inner}].value eq \"x\"");
+            Filter::parse(&format!(
+                "{}{element}{}",
+                "not (".repeat(depth),
+                ")".repeat(depth)
+            ))
+        };
+        for inner in ["type pr and display pr", "not (type pr)"] {
+            let deepest = MAX_DEPTH - 1 - usize::from(inner.starts_with("not"));
+            let filter = entra(inner, deepest).unwrap();
+            assert_eq!(Filter::parse(&filter.to_string()), Ok(filter));
+        }
+        let either = "type pr or display pr";
+        let filter = entra(either, MAX_DEPTH - 2).unwrap();
+        assert_eq!(Filter::parse(&filter.to_string()), Ok(filter));
+        assert!(entra(either, MAX_DEPTH - 1).is_err());
         let long = format!("a eq \"{}\"", "x".repeat(MAX_LENGTH));
         assert!(Filter::parse(&long).unwrap_err().detail.contains("32768"));
     }
@@ -403,6 +434,7 @@ mod tests {
             prop_assert_eq!(Filter::parse(&text).unwrap(), filter);
         }
 
+        /// Conformance: 55.
         #[test]
         fn no_text_makes_it_panic(text in any::<String>()) {
             let _outcome = Filter::parse(&text);

@@ -8,9 +8,25 @@ use super::{Op, Place, assign, removable};
 use crate::{
     ScimError,
     filter::{Filter, Literal, Operator},
-    resource::{MAX_VALUES, accept, holds_something, is_primary, read_parts},
-    schema::Attribute,
+    path::Path,
+    resource::{
+        Distinct, MAX_VALUES, accept, holds_something, is_primary, named, names_something,
+        read_parts,
+    },
+    schema::{Attribute, Mutability},
 };
+
+/// Whether a path only says how the one thing that a user is given is labelled, which the service knows by itself:
+/// Entra writes `roles[primary eq "True"].display` and `.type` beside `.value`.
+pub(super) fn only_labels_the_one(attribute: &Attribute, path: &Path) -> bool {
+    let labels = ["display", "type", "primary"];
+    let is_the_one = |filter| is_the_one(attribute, filter);
+    path.filter.as_ref().is_some_and(is_the_one)
+        && path
+            .sub
+            .as_ref()
+            .is_some_and(|sub| labels.iter().any(|label| sub.eq_ignore_ascii_case(label)))
+}
 
 /// Applies one operation to a list in `container`.
 pub(super) fn change(
@@ -24,35 +40,42 @@ pub(super) fn change(
         Some(Value::Array(elements)) => elements,
         _ => Vec::new(),
     };
+    let held = elements.iter().map(bytes).sum();
+    place.looks.spend(held)?;
     // What the operation set; its preferred value, if any, wins over those that it did not touch.
     let touched = match (&place.path.filter, place.sub, op) {
         (None, Some(sub), _) => {
             return Err(ScimError::invalid_path(format!(
                 "{name} may have several values: say which, as in {name}[type eq \"work\"].{sub}.",
-                name = attribute.name,
+                name = place.name(),
                 sub = sub.name,
             )));
         }
         (None, None, Op::Remove) => {
-            remove(&mut elements, place, value)?;
+            remove(&mut elements, held, place, value)?;
             BTreeSet::new()
         }
         (None, None, _) => {
-            let sent = listed(attribute, value)?;
+            let sent = listed(place, value)?;
             if op == Op::Replace {
                 elements.clear();
             }
-            sent.into_iter()
-                .map(|element| add(&mut elements, attribute, element))
-                .collect()
+            let (all, indices) = Distinct::of(attribute, elements).with(sent);
+            elements = all;
+            indices.into_iter().collect()
         }
         (Some(filter), sub, Op::Remove) => {
+            place.looks.spend(held.saturating_mul(filter.weight()))?;
             let selected = select(&elements, attribute, filter)?;
             if selected.is_empty() {
                 return Err(nothing_selected(place));
             }
             match sub {
                 None => keep(&mut elements, |index, _| !selected.contains(&index)),
+                // What names something is nothing without its value.
+                Some(sub) if sub.name == "value" && names_something(attribute) => {
+                    keep(&mut elements, |index, _| !selected.contains(&index));
+                }
                 Some(sub) => {
                     removable(sub, place)?;
                     for index in selected {
@@ -64,25 +87,18 @@ pub(super) fn change(
             }
             BTreeSet::new()
         }
-        (Some(filter), sub, _) => set_selected(
-            &mut elements,
-            place,
-            filter,
-            sub,
-            op,
-            value.unwrap_or(&Value::Null),
-        )?,
+        (Some(filter), sub, _) => {
+            place.looks.spend(held.saturating_mul(filter.weight()))?;
+            let value = value.unwrap_or(&Value::Null);
+            set_selected(&mut elements, place, filter, sub, op, value)?
+        }
     };
-    prefer(&mut elements, &touched, attribute)?;
-    elements.retain(|element| {
-        element
-            .as_object()
-            .is_none_or(|parts| holds_something(attribute, parts))
-    });
+    prefer(&mut elements, &touched, place)?;
+    let elements = merged(elements, &touched, place);
     if elements.len() > MAX_VALUES {
         return Err(ScimError::invalid_value(format!(
             "{} would have more than {MAX_VALUES} values.",
-            attribute.name
+            place.name()
         )));
     }
     if !elements.is_empty() {
@@ -91,59 +107,61 @@ pub(super) fn change(
     Ok(())
 }
 
+/// How much there is to look through in a value, in bytes; what is small costs, too.
+fn bytes(value: &Value) -> usize {
+    16 + match value {
+        Value::String(text) => text.len(),
+        Value::Array(list) => list.iter().map(bytes).sum(),
+        Value::Object(parts) => parts.values().map(bytes).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    }
+}
+
+/// Sweeps out what holds nothing, and makes one of the elements that an operation through a filter made the same, as
+/// if they had come together; what it touched says last how they are.
+fn merged(elements: Vec<Value>, touched: &BTreeSet<usize>, place: &Place<'_>) -> Vec<Value> {
+    let attribute = place.attribute;
+    let holds = |element: &Value| {
+        element
+            .as_object()
+            .is_none_or(|parts| holds_something(attribute, parts))
+    };
+    let mut kept: Vec<(bool, Value)> = elements
+        .into_iter()
+        .enumerate()
+        .filter(|(_, element)| holds(element))
+        .map(|(index, element)| (touched.contains(&index), element))
+        .collect();
+    let some_repeat = place.path.filter.is_some()
+        && !Distinct::are(attribute, kept.iter().map(|(_, element)| element));
+    if some_repeat {
+        kept.sort_by_key(|(is_touched, _)| *is_touched);
+    }
+    let kept = kept.into_iter().map(|(_, element)| element).collect();
+    if some_repeat {
+        Distinct::of(attribute, Vec::new()).with(kept).0
+    } else {
+        kept
+    }
+}
+
 /// The values that an operation carries; a single one may stand without a list around it.
-fn listed(attribute: &Attribute, value: Option<&Value>) -> Result<Vec<Value>, ScimError> {
+fn listed(place: &Place<'_>, value: Option<&Value>) -> Result<Vec<Value>, ScimError> {
     let list = match value {
         Some(list @ Value::Array(_)) => list.clone(),
         None | Some(Value::Null) => return Ok(Vec::new()),
         Some(one) => Value::Array(vec![one.clone()]),
     };
-    match accept(attribute, list, attribute.name)? {
+    match accept(place.attribute, list, &place.name())? {
         Some(Value::Array(elements)) => Ok(elements),
         _ => Ok(Vec::new()),
     }
 }
 
-/// Appends an element, or updates the one that it repeats; gives its index.
-fn add(elements: &mut Vec<Value>, attribute: &Attribute, element: Value) -> usize {
-    let repeated = elements
-        .iter()
-        .position(|existing| repeats(attribute, existing, &element));
-    if let (Some(index), Value::Object(parts)) = (repeated, &element) {
-        if let Some(existing) = elements[index].as_object_mut() {
-            existing.extend(parts.clone());
-        }
-        return index;
-    }
-    elements.push(element);
-    elements.len() - 1
-}
-
-/// Whether two elements are the same value under the same label (RFC 7643 section 2.4).
-fn repeats(attribute: &Attribute, one: &Value, other: &Value) -> bool {
-    let same = |name: &str| match (
-        attribute.sub_attribute(name),
-        one.get(name),
-        other.get(name),
-    ) {
-        (Some(part), Some(Value::String(one)), Some(Value::String(other))) if !part.case_exact => {
-            one.to_lowercase() == other.to_lowercase()
-        }
-        (_, one, other) => one == other,
-    };
-    if attribute.sub_attribute("value").is_some() {
-        return same("value") && same("type");
-    }
-    attribute
-        .sub_attributes
-        .iter()
-        .filter(|part| part.name != "primary")
-        .all(|part| same(part.name))
-}
-
 /// Takes out the whole list, or only the values that came with the operation (Entra).
 fn remove(
     elements: &mut Vec<Value>,
+    held: usize,
     place: &Place<'_>,
     value: Option<&Value>,
 ) -> Result<(), ScimError> {
@@ -152,7 +170,8 @@ fn remove(
         elements.clear();
         return Ok(());
     }
-    let unwanted = listed(place.attribute, value)?;
+    let unwanted = listed(place, value)?;
+    place.looks.spend(held.saturating_mul(unwanted.len()))?;
     keep(elements, |_, element| {
         !unwanted.iter().any(
             |unwanted| match (unwanted.as_object(), element.as_object()) {
@@ -205,6 +224,10 @@ fn set_selected(
 ) -> Result<BTreeSet<usize>, ScimError> {
     let attribute = place.attribute;
     let mut selected = select(elements, attribute, filter)?;
+    // Each of them gets a copy.
+    place
+        .looks
+        .spend(selected.len().saturating_mul(bytes(value)))?;
     let at = place.path.to_string();
     let Some(sub) = sub else {
         if selected.is_empty() {
@@ -223,12 +246,35 @@ fn set_selected(
         }
         return Ok(selected);
     };
+    let unwrapped;
+    let value = if sub.name == "value" && names_something(attribute) {
+        if op == Op::Replace && (value.is_null() || value.as_str() == Some("")) {
+            keep(elements, |index, _| !selected.contains(&index));
+            return Ok(BTreeSet::new());
+        }
+        unwrapped = named(value.clone());
+        &unwrapped
+    } else {
+        value
+    };
     if selected.is_empty() {
-        let label = labelled(filter).ok_or_else(|| nothing_selected(place))?;
+        let (label, said) = match labelled(filter) {
+            Some(label) => ("type", Value::from(label)),
+            None if elements.is_empty() && is_the_one(attribute, filter) => {
+                ("primary", Value::Bool(true))
+            }
+            None => return Err(nothing_selected(place)),
+        };
         let mut parts = Map::new();
         assign(&mut parts, sub, op, Some(value), &at)?;
         if !parts.is_empty() {
-            parts.insert("type".to_owned(), Value::from(label));
+            // What the service says by itself is not kept: the type of an entitlement.
+            let is_kept = attribute
+                .sub_attribute(label)
+                .is_some_and(|part| label != "type" || part.mutability != Mutability::ReadOnly);
+            if is_kept {
+                parts.insert(label.to_owned(), said);
+            }
             elements.push(Value::Object(parts));
             selected.insert(elements.len() - 1);
         }
@@ -242,11 +288,12 @@ fn set_selected(
     Ok(selected)
 }
 
-/// The label in `type eq "work"`.
+/// The label in `type eq "work"`; an empty one is none.
 fn labelled(filter: &Filter) -> Option<&str> {
     match filter {
         Filter::Compare(path, Operator::Eq, Literal::Text(label))
-            if path.schema.is_none()
+            if !label.is_empty()
+                && path.schema.is_none()
                 && path.sub.is_none()
                 && path.name.eq_ignore_ascii_case("type") =>
         {
@@ -256,11 +303,32 @@ fn labelled(filter: &Filter) -> Option<&str> {
     }
 }
 
+/// Whether a filter on things that the service has selects the one that stands there alone: `primary eq true`, or
+/// Entra's `primary eq "True"`.
+fn is_the_one(attribute: &Attribute, filter: &Filter) -> bool {
+    match filter {
+        Filter::Compare(path, Operator::Eq, literal)
+            if names_something(attribute)
+                && attribute.sub_attribute("primary").is_some()
+                && path.schema.is_none()
+                && path.sub.is_none()
+                && path.name.eq_ignore_ascii_case("primary") =>
+        {
+            match literal {
+                Literal::Bool(wanted) => *wanted,
+                Literal::Text(text) => text.eq_ignore_ascii_case("true"),
+                Literal::Null | Literal::Number(_) => false,
+            }
+        }
+        _ => false,
+    }
+}
+
 /// Where the operation set a preferred value, no other stays preferred (RFC 7644 section 3.5.2).
 fn prefer(
     elements: &mut [Value],
     touched: &BTreeSet<usize>,
-    attribute: &Attribute,
+    place: &Place<'_>,
 ) -> Result<(), ScimError> {
     let preferred = touched
         .iter()
@@ -269,7 +337,7 @@ fn prefer(
     if preferred > 1 {
         return Err(ScimError::invalid_value(format!(
             "{} would have more than one primary value.",
-            attribute.name
+            place.name()
         )));
     }
     if preferred == 1 {

@@ -22,7 +22,13 @@ pub(crate) fn role(role: &Role, site: &Site) -> Map<String, Value> {
         ("displayName".to_owned(), json!(role.name)),
         (
             "meta".to_owned(),
-            meta(ROLE.name, location, entity_tag(role.version), None, None),
+            meta(
+                ROLE.name,
+                location,
+                entity_tag(role.version),
+                role.create_time,
+                role.update_time,
+            ),
         ),
     ]);
     let description = permitted(&role.permissions);
@@ -48,7 +54,13 @@ pub(crate) fn business_entity(entity: &BusinessEntity, site: &Site) -> Map<Strin
         ),
         (
             "meta".to_owned(),
-            meta(BUSINESS_ENTITY.name, location, tag, None, None),
+            meta(
+                BUSINESS_ENTITY.name,
+                location,
+                tag,
+                entity.create_time,
+                entity.update_time,
+            ),
         ),
     ])
 }
@@ -84,6 +96,8 @@ fn permitted(permissions: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use prost_types::Timestamp;
+
     use super::*;
 
     #[test]
@@ -113,6 +127,10 @@ mod tests {
             name: "Analyst".to_owned(),
             permissions: vec!["metrics.view".to_owned()],
             version: 3,
+            create_time: Some(Timestamp {
+                seconds: 1_000_000_000,
+                nanos: 0,
+            }),
             ..Role::default()
         };
         assert_eq!(
@@ -126,6 +144,7 @@ mod tests {
                     "resourceType": "Role",
                     "location": "https://x/acme/scim/v2/Roles/r1",
                     "version": "W/\"3\"",
+                    "created": "2001-09-09T01:46:40Z",
                 },
             })
         );
@@ -134,6 +153,7 @@ mod tests {
             name: "EU GmbH".to_owned(),
             handle: "eu-gmbh".to_owned(),
             version: 4,
+            ..BusinessEntity::default()
         };
         assert_eq!(
             Value::Object(business_entity(&entity, &site)),

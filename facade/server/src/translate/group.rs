@@ -1,7 +1,7 @@
 //! A group in SCIM, and the ids of its members.
 
 use identity_proto::v1::Group;
-use scim_protocol::{ScimError, group::CORE_GROUP};
+use scim_protocol::{ScimError, group::CORE_GROUP, resource::is_reference};
 use serde_json::{Map, Value, json};
 
 use super::{Site, meta};
@@ -63,6 +63,11 @@ fn member_id(element: &Value, index: usize) -> Result<String, ScimError> {
     for (name, part) in parts {
         if name.eq_ignore_ascii_case("value") {
             id = part.as_str().filter(|id| !id.is_empty());
+        } else if name.eq_ignore_ascii_case("$ref") {
+            let is_good = part.is_null() || part.as_str().is_some_and(is_reference);
+            if !is_good {
+                return Err(refused("has a $ref that is no URI"));
+            }
         } else if name.eq_ignore_ascii_case("type") {
             match part {
                 Value::Null => {}
@@ -112,6 +117,8 @@ mod tests {
             json!([{"display": "x"}]),
             json!([{"value": 1}]),
             json!([{"value": ""}]),
+            json!([{"value": "u1", "$ref": "no uri"}]),
+            json!([{"value": "u1", "$ref": 1}]),
             json!(["u1"]),
             json!(1),
         ] {

@@ -86,7 +86,8 @@ impl GroupChange {
     }
 }
 
-/// How many operations may look through the members with a filter; each looks at all of them.
+/// How many conditions members may be held against: each is held against all of them. A condition with a long
+/// literal counts as several.
 const MAX_LOOKS: usize = 100;
 
 /// A PATCH while it is folded.
@@ -229,12 +230,12 @@ impl Fold<'_> {
         let Some(members) = GROUP.core_attribute("members") else {
             return Ok(true);
         };
-        self.looks += 1;
+        self.looks += filter.weight();
         if self.looks > MAX_LOOKS {
             return Err(ScimError::new(
                 413,
                 format!(
-                    "One PATCH of a group may hold at most {MAX_LOOKS} operations whose filter is not just \
+                    "One PATCH of a group may hold at most {MAX_LOOKS} conditions in filters that are not just \
                      'value eq \"...\"'."
                 ),
             ));

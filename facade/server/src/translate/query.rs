@@ -14,6 +14,7 @@ use scim_protocol::{
     schema::{Attribute, ResourceType, Target, Type},
 };
 
+pub(crate) use self::tree::MAX_NODES;
 use self::{
     fields::Source,
     tree::{always, never, present},

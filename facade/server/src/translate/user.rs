@@ -1,6 +1,7 @@
 //! A member as a SCIM user, and back.
 //!
-//! A member without e-mail addresses shows its user name as primary work address, which is derived and not stored.
+//! A member without e-mail addresses shows its user name as primary work address, which is derived and not stored,
+//! until a client removes it; nor is it shown whether a member is active where a client removed that.
 //! A client that puts back what it read must change nothing. A PUT passes on what came: identity, which has the
 //! member before it, knows the address that it did not store, and stores none. A client that gives that same
 //! address to a new member, or to one that has others, gives it an address. A PATCH works on what was read, so
@@ -8,11 +9,13 @@
 
 use identity_proto::v1::{
     EffectiveAccess, Enterprise, Entitlements, LabelledValue, Manager, Member, MemberProfile,
-    NamedRef, PersonName, PostalAddress, Reach,
+    NamedRef, PersonName, PostalAddress, Reach, Removed,
 };
 use scim_protocol::{
+    ScimError,
     entitlement::BUSINESS_ENTITY,
-    user::{ACCESS_USER, CORE_USER, ENTERPRISE_USER},
+    patch::{self, Operation},
+    user::{ACCESS_USER, CORE_USER, ENTERPRISE_USER, USER},
 };
 use serde_json::{Map, Value, json};
 
@@ -103,9 +106,12 @@ pub(crate) fn writable(member: &Member) -> Map<String, Value> {
     let mut user = Map::new();
     put(&mut user, "userName", &member.user_name);
     put(&mut user, "externalId", &member.external_id);
-    user.insert("active".to_owned(), json!(member.active));
     let nothing = MemberProfile::default();
     let profile = member.profile.as_ref().unwrap_or(&nothing);
+    let removed = profile.removed.unwrap_or_default();
+    if !removed.active {
+        user.insert("active".to_owned(), json!(member.active));
+    }
     if let Some(name) = &profile.name {
         let mut parts = Map::new();
         put(&mut parts, "formatted", &name.formatted);
@@ -124,7 +130,7 @@ pub(crate) fn writable(member: &Member) -> Map<String, Value> {
     put(&mut user, "preferredLanguage", &profile.preferred_language);
     put(&mut user, "locale", &profile.locale);
     put(&mut user, "timezone", &profile.time_zone);
-    if profile.emails.is_empty() {
+    if profile.emails.is_empty() && !removed.emails {
         let derived = LabelledValue {
             value: member.user_name.clone(),
             r#type: "work".to_owned(),
@@ -150,6 +156,11 @@ pub(crate) fn writable(member: &Member) -> Map<String, Value> {
     put_labelled(&mut user, "x509Certificates", &profile.certificates);
     if let Some(entitlements) = &member.entitlements {
         put_named(&mut user, "roles", &entitlements.roles, None);
+        if let Some(Value::Array(roles)) = user.get_mut("roles")
+            && let [only] = roles.as_mut_slice()
+        {
+            only["primary"] = Value::Bool(true);
+        }
         let entities = &entitlements.business_entities;
         put_named(
             &mut user,
@@ -196,6 +207,7 @@ pub(crate) fn from_scim(user: &Map<String, Value>) -> UserValues {
             addresses: objects(user, "addresses").map(postal_address).collect(),
             certificates: labelled(user, "x509Certificates"),
             enterprise: object(user, ENTERPRISE_USER.id).map(enterprise),
+            removed: None,
         },
         roles: ids(user, "roles"),
         business_entities: ids(user, "entitlements"),
@@ -203,25 +215,50 @@ pub(crate) fn from_scim(user: &Map<String, Value>) -> UserValues {
     }
 }
 
-/// Reads what PATCH made of [`writable`]. A member whose address was derived and whom the PATCH gave no other
-/// keeps deriving it, also from a new user name.
-pub(crate) fn from_patched(before: &Member, after: &Map<String, Value>) -> UserValues {
-    let mut values = from_scim(after);
-    let derives = before
-        .profile
-        .as_ref()
-        .is_none_or(|profile| profile.emails.is_empty());
-    if derives && is_derived(&labelled(after, "emails"), &before.user_name) {
-        values.profile.emails.clear();
+/// What a PATCH makes of a member. It works on [`writable`], so that a filter finds the derived address. Beside an
+/// address that it gives, the derived one is not kept: it was none of the member's own.
+pub(crate) fn patched(before: &Member, operations: &[Operation]) -> Result<UserValues, ScimError> {
+    let shown = writable(before);
+    let mut values = from_scim(&patch::apply(&USER, &shown, operations)?);
+    let emails = &mut values.profile.emails;
+    let removed = Removed {
+        emails: emails.is_empty(),
+        active: values.active.is_none(),
+    };
+    if derives(before) {
+        if is_derived(emails, &before.user_name) {
+            emails.clear();
+        } else if let [_, _, ..] = emails.as_slice()
+            && emails
+                .iter()
+                .any(|email| is_untouched(email, &before.user_name))
+        {
+            let mut without = shown;
+            without.remove("emails");
+            if let Ok(after) = patch::apply(&USER, &without, operations) {
+                *emails = labelled(&after, "emails");
+            }
+        }
     }
-    values
+    values.profile.removed = Some(removed).filter(|removed| *removed != Removed::default());
+    // Taking the word away gives nobody access back, and takes none.
+    values.active = values.active.or(Some(before.active));
+    Ok(values)
+}
+
+fn derives(member: &Member) -> bool {
+    member.profile.as_ref().is_none_or(|profile| {
+        profile.emails.is_empty() && !profile.removed.unwrap_or_default().emails
+    })
 }
 
 fn is_derived(emails: &[LabelledValue], user_name: &str) -> bool {
-    matches!(emails, [only] if only.value == user_name
-        && only.r#type == "work"
-        && only.primary()
-        && only.display.is_empty())
+    matches!(emails, [only] if is_untouched(only, user_name) && only.primary())
+}
+
+/// Whether this is the derived address, but that another one may have become the primary one.
+fn is_untouched(email: &LabelledValue, user_name: &str) -> bool {
+    email.value == user_name && email.r#type == "work" && email.display.is_empty()
 }
 
 fn access(access: Option<&EffectiveAccess>) -> Value {

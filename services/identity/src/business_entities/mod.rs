@@ -4,6 +4,7 @@
 pub(crate) mod rpc;
 mod store;
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use crate::{
@@ -29,6 +30,8 @@ pub(crate) struct BusinessEntity {
     pub(crate) name: Name,
     pub(crate) handle: String,
     pub(crate) version: i64,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) updated_at: DateTime<Utc>,
 }
 
 /// A business entity to make.
@@ -90,6 +93,8 @@ pub(crate) async fn create<M: Answer>(
             name: new.name.clone(),
             handle,
             version: tx.next_event(),
+            created_at: tx.now,
+            updated_at: tx.now,
         };
         tx.record(NewEvent {
             kind: "business_entity.created",
@@ -185,6 +190,7 @@ pub(crate) async fn update(
                 });
             }
             after.version = tx.next_event();
+            after.updated_at = tx.now;
             tx.record(NewEvent {
                 kind: "business_entity.updated",
                 subject: after.id.uuid(),
@@ -219,7 +225,7 @@ pub(crate) async fn delete(
             let target = TargetId::BusinessEntity(id);
             let mut effect = Effect::default();
             if grants > 0 {
-                let ended = grants::end_all(tx, target)?;
+                let ended = grants::end_of_target(tx, target)?;
                 effect.members = ended.members;
                 let name = entity.name.as_str().to_owned();
                 effect.push(Target { id: target, name }, vec![], ended.lost);

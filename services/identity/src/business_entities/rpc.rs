@@ -188,6 +188,8 @@ impl From<BusinessEntity> for pb::BusinessEntity {
             name: entity.name.as_str().to_owned(),
             handle: entity.handle,
             version: entity.version,
+            create_time: Some(wire::timestamp(entity.created_at)),
+            update_time: Some(wire::timestamp(entity.updated_at)),
         }
     }
 }

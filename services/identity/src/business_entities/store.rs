@@ -1,5 +1,6 @@
 //! How business entities are kept.
 
+use chrono::{DateTime, Utc};
 use diesel::{
     QueryableByName,
     sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid},
@@ -28,6 +29,10 @@ struct EntityRow {
     handle: String,
     #[diesel(sql_type = BigInt)]
     version: i64,
+    #[diesel(sql_type = Timestamptz)]
+    created_at: DateTime<Utc>,
+    #[diesel(sql_type = Timestamptz)]
+    updated_at: DateTime<Utc>,
 }
 
 impl EntityRow {
@@ -37,6 +42,8 @@ impl EntityRow {
             name: Name::named(&self.name, "name")?,
             handle: self.handle,
             version: self.version,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
         })
     }
 }
@@ -46,8 +53,10 @@ fn select_entities(name: &'static str, sort_key: &str, tx: &SiteTx<'_, '_>) -> S
     sql(
         name,
         format!(
-            "SELECT {sort_key} AS sort_key, b.business_entity_id, b.name, b.handle, b.version \
-             FROM business_entities b WHERE b.deleted_event IS NULL AND b.site_id = ?"
+            "SELECT {sort_key} AS sort_key, b.business_entity_id, b.name, b.handle, b.version, \
+               b.created_at, e.occurred_at AS updated_at \
+             FROM business_entities b JOIN events e ON e.site_id = b.site_id AND e.number = b.version \
+             WHERE b.deleted_event IS NULL AND b.site_id = ?"
         ),
     )
     .bind::<SqlUuid, _>(tx.site_id())
@@ -96,7 +105,8 @@ struct Count {
 pub(super) fn count(tx: &mut SiteTx<'_, '_>, query: &Query) -> Result<i64, Error> {
     let mut statement = sql(
         "count business entities",
-        "SELECT count(*) AS count FROM business_entities b \
+        "SELECT count(*) AS count \
+         FROM business_entities b JOIN events e ON e.site_id = b.site_id AND e.number = b.version \
          WHERE b.deleted_event IS NULL AND b.site_id = ?",
     )
     .bind::<SqlUuid, _>(tx.site_id());
@@ -122,6 +132,8 @@ impl Fields for EntityFields {
                 exact: "b.handle".to_owned(),
                 folded: "b.handle".to_owned(),
             },
+            "create_time" => Field::Moment("b.created_at".to_owned()),
+            "update_time" => Field::Moment("e.occurred_at".to_owned()),
             _ => return None,
         })
     }

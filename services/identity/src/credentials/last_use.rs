@@ -8,7 +8,6 @@ use tokio::{sync::mpsc, time::Instant};
 
 use super::Credential;
 use crate::{
-    authz::Method,
     context::RequestContext,
     db::{Db, Finish, sql},
     ids::{CredentialId, SiteId},
@@ -54,7 +53,7 @@ async fn write(db: Db, mut notes: mpsc::Receiver<(Option<SiteId>, CredentialId)>
         if written.contains_key(&credential) {
             continue;
         }
-        let context = RequestContext::internal(Method::GetCaller, Duration::from_secs(5));
+        let context = RequestContext::of_nobody(Duration::from_secs(5));
         let outcome = db
             .transact(context, false, move |tx| {
                 let table = if site.is_some() { "credentials" } else { "all_site_credentials" };

@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use diesel::connection::SimpleConnection;
+use diesel::{PgConnection, QueryableByName, RunQueryDsl, connection::SimpleConnection, pg::Pg};
 use rand::RngExt;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -30,6 +30,7 @@ use tracing::{Span, field};
 pub use self::migrate::migrate;
 use self::pool::{Manager, PooledPg};
 pub(crate) use self::{
+    error::classify,
     pool::explain,
     sql::{Sql, sql},
     tx::Tx,
@@ -56,6 +57,7 @@ type Work<'a, T> = &'a dyn Fn(&mut Tx<'_>) -> Result<(T, Finish), Error>;
 /// The database. Clones share the connections.
 #[derive(Clone)]
 pub(crate) struct Db {
+    url: Arc<str>,
     pool: r2d2::Pool<Manager>,
     permits: Arc<Semaphore>,
     size: u32,
@@ -66,6 +68,7 @@ impl Db {
     /// A database of at most `size` connections. Does not connect yet.
     pub(crate) fn new(url: &str, size: u32, metrics: IdentityMetrics) -> Self {
         Self {
+            url: url.into(),
             pool: pool::build(url, size, WAIT),
             permits: Arc::new(Semaphore::new(size as usize)),
             size,
@@ -159,6 +162,37 @@ impl Db {
                 Attempt::NotBegun(error) => return Err(error),
             }
         }
+    }
+
+    /// A connection outside the pool, for work that lasts as long as the process. Blocks.
+    pub(crate) fn connect_apart(&self) -> Result<PgConnection, Error> {
+        Manager::new(&self.url)
+            .establish()
+            .map_err(|error| Error::Unavailable(explain(&error)))
+    }
+
+    /// How many transactions at once may be such that nobody waits for: a quarter of all.
+    pub(crate) fn spare(&self) -> usize {
+        (self.size as usize / 4).max(1)
+    }
+
+    /// Runs one statement that only looks, outside any transaction and any trace: for what looks again and
+    /// again.
+    pub(crate) async fn peek<R>(&self, statement: Sql) -> Result<Vec<R>, Error>
+    where
+        R: QueryableByName<Pg> + Send + 'static,
+    {
+        let permit = self.permit(Instant::now() + WAIT).await?;
+        let pool = self.pool.clone();
+        let look = spawn_blocking(move || {
+            let _permit = permit;
+            let mut connection = pool.get_timeout(WAIT)?;
+            let rows = statement.load(&mut connection.pg);
+            connection.broken = rows.is_err();
+            rows.map_err(error::classify)
+        });
+        look.await
+            .unwrap_or_else(|panicked| Err(Error::Internal(Box::new(panicked))))
     }
 
     /// Whether the database answers and has the schema of this binary.

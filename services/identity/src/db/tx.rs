@@ -10,6 +10,10 @@ use crate::{context::RequestContext, error::Error};
 /// By how much a statement may outlive its deadline, to spare a round trip in a transaction without waits.
 const SLACK: Duration = Duration::from_millis(250);
 
+/// How long the server waits for the next statement of a transaction, before it undoes it: a process that
+/// is cut off or stands still holds a site's lock no longer. Work between two statements takes far less.
+const IDLE: Duration = Duration::from_secs(10);
+
 /// An open transaction of one connection.
 pub(crate) struct Tx<'a> {
     connection: &'a mut PgConnection,
@@ -22,7 +26,7 @@ pub(crate) struct Tx<'a> {
 impl<'a> Tx<'a> {
     /// Begins a transaction. Everything that the server must know of the request goes with the same
     /// message: the trace, so that the server's log can be joined to it (`%a` in its line prefix), the
-    /// site where the token named it, and how long a statement may take.
+    /// site where the token named it, how long a statement may take, and how long we may.
     pub(crate) fn begin(
         connection: &'a mut PgConnection,
         context: &'a RequestContext,
@@ -32,7 +36,8 @@ impl<'a> Tx<'a> {
         let mode = if read_only {
             " ISOLATION LEVEL REPEATABLE READ READ ONLY"
         } else {
-            ""
+            // Whatever the database's default is: rules and streams count on a snapshot a statement.
+            " ISOLATION LEVEL READ COMMITTED"
         };
         let site = match context.presented {
             Ok(crate::authn::Presented::Site(site, _)) => site.to_string(),
@@ -41,9 +46,11 @@ impl<'a> Tx<'a> {
         connection
             .batch_execute(&format!(
                 "BEGIN{mode}; SET LOCAL application_name = 'identity {}'; \
-                 SET LOCAL roster.site = '{site}'; SET LOCAL statement_timeout = {}",
+                 SET LOCAL roster.site = '{site}'; SET LOCAL statement_timeout = {}; \
+                 SET LOCAL idle_in_transaction_session_timeout = {}",
                 context.trace_id,
                 timeout.as_millis(),
+                IDLE.as_millis(),
             ))
             .map_err(classify)?;
         Ok(Self {

@@ -1,15 +1,25 @@
 //! Events: the record of every change, written in the transaction of the change, numbered per site
 //! without gaps.
 
+mod kinds;
 pub(crate) mod rpc;
 mod store;
+mod watch;
+mod wire;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-pub(crate) use self::store::append;
-use crate::{context::RequestContext, error::Error, receipt::Effect, site_tx::Identity};
+use self::kinds::Kinds;
+pub(crate) use self::{store::append, watch::Watches};
+use crate::{
+    context::RequestContext,
+    error::Error,
+    members::{self, MemberName},
+    receipt::Effect,
+    site_tx::Identity,
+};
 
 /// An event about to be written. Who did it, when, and in which trace is the transaction's to say.
 pub(crate) struct NewEvent<'a> {
@@ -27,6 +37,7 @@ pub(crate) struct NewEvent<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct Event {
     pub(crate) site: Uuid,
+    pub(crate) site_domain: String,
     pub(crate) number: i64,
     pub(crate) occurred_at: DateTime<Utc>,
     pub(crate) kind: String,
@@ -37,31 +48,69 @@ pub(crate) struct Event {
     pub(crate) before: Value,
     pub(crate) after: Value,
     pub(crate) access_changes: Value,
+    /// How many members the change touched; none for events of before that was kept.
+    pub(crate) members: Option<i64>,
+    /// Ids in a membership change that were no members.
+    pub(crate) unknown: Vec<String>,
+}
+
+/// What an event is about.
+#[derive(Clone, Debug)]
+pub(crate) enum Subject {
+    /// What has this id.
+    Id(Uuid),
+    /// The member of this name.
+    Member(MemberName),
 }
 
 /// Which events are asked for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct EventQuery {
     pub(crate) after: i64,
     pub(crate) limit: i64,
     /// The newest `limit` ones instead of the first after `after`.
     pub(crate) newest: bool,
+    pub(crate) kinds: Kinds,
+    pub(crate) subject: Option<Subject>,
+    pub(crate) credential: Option<Uuid>,
+    /// The actor's label.
+    pub(crate) actor: Option<String>,
+    pub(crate) from: Option<DateTime<Utc>>,
+    pub(crate) to: Option<DateTime<Utc>>,
 }
 
-/// Lists events, oldest first, and tells the site's revision.
+/// A page of events.
+#[derive(Clone, Debug)]
+pub(crate) struct EventPage {
+    /// Oldest first.
+    pub(crate) events: Vec<Event>,
+    /// The site's revision.
+    pub(crate) revision: i64,
+    /// Whether the query finds more.
+    pub(crate) more: bool,
+}
+
+/// Lists events.
 pub(crate) async fn list(
     identity: &Identity,
     context: RequestContext,
     input: Result<EventQuery, Error>,
-) -> Result<(Vec<Event>, i64), Error> {
+) -> Result<EventPage, Error> {
     identity
         .read(context, input, |tx, query| {
-            let after = if query.newest {
-                tx.site.revision - query.limit
-            } else {
-                query.after
+            let subject = match &query.subject {
+                None => None,
+                Some(Subject::Id(id)) => Some(*id),
+                // A deleted member is still found by its id.
+                Some(Subject::Member(MemberName::Id(id))) => Some(id.uuid()),
+                Some(Subject::Member(name)) => Some(members::require(tx, name)?.id.uuid()),
             };
-            Ok((store::list(tx, after, query.limit)?, tx.site.revision))
+            let (events, more) = store::list(tx, query, subject)?;
+            Ok(EventPage {
+                events,
+                revision: tx.site.revision,
+                more,
+            })
         })
         .await
 }

@@ -1,108 +1,130 @@
 //! How events are asked for over gRPC.
 
-use identity_proto::v1 as pb;
-use serde_json::Value;
-use tonic::{Request, Response, Status};
+use std::time::Duration;
 
-use super::{Event, EventQuery};
-use crate::{authz::Method, error::Error, site_tx::Identity, wire};
+use identity_proto::v1::{self as pb, watch_events_request::Start as AskedStart};
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use super::{
+    EventQuery, Subject,
+    kinds::Kinds,
+    watch::{self, Start, WatchQuery, Watched},
+};
+use crate::{authz::Method, error::Error, members::rpc::read_ref, site_tx::Identity, wire};
+
+/// How many seconds a heartbeat may be asked for.
+const HEARTBEAT: std::ops::RangeInclusive<i32> = 1..=60;
+/// After how many seconds one comes where nothing was asked.
+const HEARTBEAT_DEFAULT: i32 = 5;
 
 /// `identity.v1.EventService`.
 pub(crate) struct EventRpc(pub(crate) Identity);
 
 #[tonic::async_trait]
 impl pb::event_service_server::EventService for EventRpc {
+    type WatchEventsStream = Watched;
+
     async fn list_events(
         &self,
         request: Request<pb::ListEventsRequest>,
     ) -> Result<Response<pb::ListEventsResponse>, Status> {
         let context = self.0.context(Method::ListEvents, &request);
         let message = request.into_inner();
-        let query = read_query(&message);
         let context = context
             .for_site(message.site.as_ref())
             .at_least(message.min_revision);
-        let (events, revision) = super::list(&self.0, context, query).await?;
+        let page = super::list(&self.0, context, read_query(&message)).await?;
         Ok(Response::new(pb::ListEventsResponse {
-            events: events.into_iter().map(Into::into).collect(),
-            revision,
+            events: page.events.into_iter().map(Into::into).collect(),
+            revision: page.revision,
+            more: page.more,
         }))
+    }
+
+    async fn watch_events(
+        &self,
+        request: Request<pb::WatchEventsRequest>,
+    ) -> Result<Response<Watched>, Status> {
+        let context = self.0.context(Method::WatchEvents, &request);
+        let message = request.into_inner();
+        let context = context.for_site(message.site.as_ref());
+        let watched = watch::open(&self.0, context, read_watch(&message)).await?;
+        Ok(Response::new(watched))
     }
 }
 
 fn read_query(message: &pb::ListEventsRequest) -> Result<EventQuery, Error> {
     let limit = wire::page_size(message.page_size, 1, wire::PAGE_SIZE_DEFAULT)?;
-    if message.after < 0 {
-        return Err(Error::invalid("after", "must not be negative"));
-    }
-    if message.newest && message.after != 0 {
+    let after = read_after(message.after)?;
+    if message.newest && after != 0 {
         return Err(Error::invalid(
             "after",
             "must be 0 where the newest events are asked for",
         ));
     }
+    let subject = match (message.subject_id.as_str(), &message.member) {
+        ("", None) => None,
+        ("", member) => Some(Subject::Member(read_ref(member.as_ref())?)),
+        (id, None) => Some(Subject::Id(id_or_nobodys(id))),
+        _ => {
+            return Err(Error::invalid(
+                "member",
+                "can't be given together with subject_id",
+            ));
+        }
+    };
+    let credential = match message.actor_credential_id.as_str() {
+        "" => None,
+        id => Some(id_or_nobodys(id)),
+    };
+    let moment = |at: &Option<prost_types::Timestamp>, field| {
+        at.as_ref().map(|at| wire::moment(at, field)).transpose()
+    };
     Ok(EventQuery {
-        after: message.after,
+        after,
         limit,
         newest: message.newest,
+        kinds: Kinds::read(&message.kinds)?,
+        subject,
+        credential,
+        actor: (!message.actor_label.is_empty()).then(|| message.actor_label.clone()),
+        from: moment(&message.from_time, "from_time")?,
+        to: moment(&message.to_time, "to_time")?,
     })
 }
 
-impl From<Event> for pb::Event {
-    fn from(event: Event) -> Self {
-        let subject_kind = event.kind.split('.').next().unwrap_or_default().to_owned();
-        Self {
-            number: event.number,
-            time: Some(wire::timestamp(event.occurred_at)),
-            kind: event.kind,
-            actor: Some(pb::Actor {
-                credential_id: event
-                    .credential
-                    .map(|id| id.to_string())
-                    .unwrap_or_default(),
-                label: event.actor,
-            }),
-            subject_kind,
-            subject_id: event.subject.to_string(),
-            trace_id: event.trace_id,
-            site_id: event.site.to_string(),
-            before: Some(wire::to_struct(event.before)),
-            after: Some(wire::to_struct(event.after)),
-            access_changes: read_changes(&event.access_changes),
-        }
+fn read_watch(message: &pb::WatchEventsRequest) -> Result<WatchQuery, Error> {
+    let heartbeat = message.heartbeat_seconds.unwrap_or(HEARTBEAT_DEFAULT);
+    if !HEARTBEAT.contains(&heartbeat) {
+        return Err(Error::invalid(
+            "heartbeat_seconds",
+            format!(
+                "is {heartbeat}; it goes from {} to {}",
+                HEARTBEAT.start(),
+                HEARTBEAT.end()
+            ),
+        ));
     }
+    Ok(WatchQuery {
+        start: match &message.start {
+            None => Start::Now,
+            Some(AskedStart::After(number)) => Start::After(read_after(*number)?),
+            Some(AskedStart::ResumeToken(token)) => Start::Token(token.clone()),
+        },
+        kinds: Kinds::read(&message.kinds)?,
+        heartbeat: Duration::from_secs(heartbeat.unsigned_abs().into()),
+    })
 }
 
-fn read_changes(kept: &Value) -> Vec<pb::AccessChange> {
-    let text = |value: &Value, field: &str| value[field].as_str().unwrap_or_default().to_owned();
-    let ids = |value: &Value, field: &str| -> Vec<String> {
-        let ids = value[field]
-            .as_array()
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        ids.iter()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect()
-    };
-    let changes = kept.as_array().map(Vec::as_slice).unwrap_or_default();
-    changes
-        .iter()
-        .map(|change| {
-            let target = pb::NamedRef {
-                id: text(change, "id"),
-                name: text(change, "name"),
-            };
-            pb::AccessChange {
-                target: Some(pb::AccessTarget {
-                    target: Some(match change["kind"].as_str() {
-                        Some("role") => pb::access_target::Target::Role(target),
-                        _ => pb::access_target::Target::BusinessEntity(target),
-                    }),
-                }),
-                gained_member_ids: ids(change, "gained"),
-                lost_member_ids: ids(change, "lost"),
-            }
-        })
-        .collect()
+/// The id that a caller writes; the nil one, which nothing has, where it writes none.
+fn id_or_nobodys(text: &str) -> Uuid {
+    Uuid::try_parse(text).unwrap_or_default()
+}
+
+fn read_after(after: i64) -> Result<i64, Error> {
+    if after < 0 {
+        return Err(Error::invalid("after", "must not be negative"));
+    }
+    Ok(after)
 }

@@ -16,6 +16,7 @@ use self::{
 pub(crate) use self::{
     page::{Page, PageToken, digest_of},
     query::{Asked, Listed, Query, Rows},
+    read::DEPTH_MAX,
 };
 
 /// A condition, checked for its size but not yet against the fields that there are.

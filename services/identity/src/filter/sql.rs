@@ -1,11 +1,9 @@
 //! Turns conditions and orders into SQL. Names become expressions that stand in our own tables of
 //! fields, values are bound.
 
-use diesel::sql_types::{Array, Bool, Text, Timestamptz, Uuid as SqlUuid};
-use uuid::Uuid;
-
 use super::{Comparison, Condition, Field, Fields, List, Operator, Order, PageToken, Value};
-use crate::{db::Sql, error::Error, names};
+use crate::{db::Sql, error::Error, ids, names};
+use diesel::sql_types::{Array, Bool, Text, Timestamptz, Uuid as SqlUuid};
 
 fn refused(what: impl Into<String>) -> Error {
     Error::invalid("filter", what)
@@ -259,11 +257,11 @@ fn ordering(operator: Operator) -> Option<&'static str> {
     })
 }
 
-/// An id: equality by the id itself, so that an index serves it; what is no id is nobody's.
+/// An id: equality by the id itself, so that an index serves it; what is no id as we write them is nobody's.
 fn push_id(sql: &mut Sql, comparison: &Comparison, expression: &str, text: &str) {
     let id = text
         .strip_prefix(&comparison.prefix)
-        .and_then(|id| Uuid::try_parse(id).ok());
+        .and_then(ids::as_written);
     match (comparison.operator, id) {
         (Operator::Equal, Some(id)) => {
             sql.push(&format!("{expression} = ?"));

@@ -1,11 +1,17 @@
 //! Direct grants: roles and business entities given by a service or an operator.
 
+mod ending;
+mod listing;
 pub(crate) mod rpc;
 mod store;
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
-pub(crate) use self::store::end_all;
+pub(crate) use self::{
+    ending::{end_due, end_grants_in_time},
+    store::end_of_target,
+};
 use crate::{
     access::{Grant, Source, Target, TargetId},
     context::RequestContext,
@@ -33,6 +39,7 @@ pub(crate) struct NewGrant {
     pub(crate) member: MemberName,
     pub(crate) target: TargetName,
     pub(crate) reason: String,
+    pub(crate) ends_at: Option<DateTime<Utc>>,
 }
 
 /// What ending all grants of a role or business entity did.
@@ -50,9 +57,10 @@ pub(crate) fn insert(
     member: MemberId,
     target: TargetId,
     reason: &str,
+    ends_at: Option<DateTime<Utc>>,
 ) -> Result<GrantId, Error> {
     let id = GrantId::new();
-    match store::insert(tx, id, member, target, reason)? {
+    match store::insert(tx, id, member, target, reason, ends_at)? {
         None => Ok(id),
         Some(existing) => Err(Error::AlreadyExists {
             what: Taken::Grant,
@@ -71,9 +79,17 @@ pub(crate) async fn create<M: Answer>(
 ) -> Result<M, Error> {
     let make = |tx: &mut SiteTx<'_, '_>, new: &NewGrant| {
         let member = members::require(tx, &new.member)?;
-        let target = store::resolve(tx, &new.target)?;
+        let (target, is_owner) = store::resolve(tx, &new.target, false)?;
+        if let Some(at) = new.ends_at {
+            if is_owner {
+                return Err(Error::OwnerGrantWithEnd);
+            }
+            if at <= tx.now {
+                return Err(Error::invalid("end_time", "must be in the future"));
+            }
+        }
         let held = member.targets().any(|had| had.id == target.id);
-        let id = insert(tx, member.id, target.id, &new.reason)?;
+        let id = insert(tx, member.id, target.id, &new.reason, new.ends_at)?;
         let mut effect = Effect::of_one_member();
         if member.active && !held {
             effect.push(target.clone(), vec![member.id], vec![]);
@@ -82,7 +98,7 @@ pub(crate) async fn create<M: Answer>(
             kind: "grant.created",
             subject: id.uuid(),
             before: json!({}),
-            after: described(&target, member.id, &new.reason),
+            after: described(&target, member.id, &new.reason, new.ends_at),
             effect: &effect,
         })?;
         let grant = Grant {
@@ -91,7 +107,7 @@ pub(crate) async fn create<M: Answer>(
                 id,
                 actor: tx.caller.label().to_owned(),
                 reason: new.reason.clone(),
-                ends_at: None,
+                ends_at: new.ends_at,
             },
             since: tx.now,
             since_event: tx.site.revision,
@@ -121,7 +137,7 @@ pub(crate) async fn end(
             tx.record(NewEvent {
                 kind: "grant.ended",
                 subject: id.uuid(),
-                before: described(&kept.target, kept.member, &kept.reason),
+                before: described(&kept.target, kept.member, &kept.reason, kept.ends_at),
                 after: json!({}),
                 effect: &effect,
             })?;
@@ -130,10 +146,19 @@ pub(crate) async fn end(
         .await
 }
 
-fn described(target: &Target, member: MemberId, reason: &str) -> serde_json::Value {
-    json!({
+fn described(
+    target: &Target,
+    member: MemberId,
+    reason: &str,
+    ends_at: Option<DateTime<Utc>>,
+) -> serde_json::Value {
+    let mut described = json!({
         "member_id": member.uuid(),
         "target": { "kind": target.id.kind_name(), "id": target.id.uuid(), "name": target.name },
         "reason": reason,
-    })
+    });
+    if let Some(at) = ends_at {
+        described["end_time"] = json!(at);
+    }
+    described
 }

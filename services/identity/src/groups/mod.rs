@@ -102,6 +102,7 @@ pub(crate) async fn create<M: Answer>(
         let moved = membership::add(tx, &group, &new.members)?;
         let mut effect = Effect {
             members: moved.touched(),
+            unknown: moved.unknown.clone(),
             ..Effect::default()
         };
         if let Some(target) = &group.target {
@@ -116,7 +117,6 @@ pub(crate) async fn create<M: Answer>(
             after: after.into(),
             effect: &effect,
         })?;
-        effect.unknown = moved.unknown;
         group.members = moved.added;
         group.members.sort_unstable();
         Ok((group, effect))
@@ -222,7 +222,7 @@ pub(crate) async fn update(
             if let Some(external_id) = &change.external_id {
                 after.external_id = external_id.clone();
             }
-            let mut moved = match &change.membership {
+            let moved = match &change.membership {
                 Some(membership) => membership::apply(tx, &before, membership)?,
                 None => Moved::default(),
             };
@@ -233,13 +233,17 @@ pub(crate) async fn update(
             {
                 return Err(name_taken(other));
             }
-            let mut effect = Effect::default();
-            if !same_attributes || moved.touched() > 0 {
-                effect = record_update(tx, &before, &after, &moved)?;
+            let effect = if !same_attributes || moved.touched() > 0 {
+                let effect = record_update(tx, &before, &after, &moved)?;
                 after.version = tx.site.revision;
                 after.updated_at = tx.now;
-            }
-            effect.unknown = std::mem::take(&mut moved.unknown);
+                effect
+            } else {
+                Effect {
+                    unknown: moved.unknown,
+                    ..Effect::default()
+                }
+            };
             if change.with_members {
                 after.members = store::member_ids(tx, after.id)?;
             }
@@ -259,6 +263,7 @@ fn record_update(
     let new = after.target.as_ref().map(|target| target.id);
     let mut effect = Effect {
         members: moved.touched(),
+        unknown: moved.unknown.clone(),
         ..Effect::default()
     };
     if old == new {

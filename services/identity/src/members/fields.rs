@@ -80,7 +80,11 @@ impl Fields for MemberFields {
                 exact: "m.external_id".to_owned(),
                 folded: "m.external_id".to_owned(),
             },
-            "active" => Field::Flag("m.active".to_owned()),
+            // As it is shown: not at all where it was removed.
+            "active" => Field::Flag(
+                "(CASE WHEN (m.profile #>> '{removed,active}')::boolean THEN NULL ELSE m.active END)"
+                    .to_owned(),
+            ),
             "create_time" => Field::Moment("m.created_at".to_owned()),
             "update_time" => Field::Moment("m.updated_at".to_owned()),
             "groups" => Field::List(groups()),
@@ -88,7 +92,13 @@ impl Fields for MemberFields {
             "access.business_entities" => {
                 Field::List(targets("business_entities", "business_entity_id"))
             }
-            "entitlements.roles" => Field::List(entitled("roles", "role_id")),
+            "entitlements.roles" => {
+                let mut roles = entitled("roles", "role_id");
+                roles
+                    .parts
+                    .push(("primary", Field::Flag(only_entitled_role())));
+                Field::List(roles)
+            }
             "entitlements.business_entities" => {
                 Field::List(entitled("business_entities", "business_entity_id"))
             }
@@ -218,6 +228,13 @@ fn entitled(table: &str, id: &str) -> List {
         ),
         ..targets(table, id)
     }
+}
+
+/// True of a role that the attribute grants and no other beside it; else there is no value.
+fn only_entitled_role() -> String {
+    "(CASE WHEN NOT EXISTS (SELECT FROM grants o WHERE o.site_id = d.site_id AND o.member_id = d.member_id \
+       AND o.to_event IS NULL AND o.source = 'entitlement' AND o.role_id <> d.role_id) THEN true END)"
+        .to_owned()
 }
 
 impl MemberFields {

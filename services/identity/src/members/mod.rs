@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 pub(crate) use self::{
     entitlements::{Entitled, EntitlementChange},
     profile::Profile,
-    store::require,
+    store::{require, was_ever},
 };
 use crate::{
     access::{self, Target},
@@ -86,6 +86,10 @@ pub(crate) enum MemberName {
 impl NewMember {
     pub(crate) fn read(member: pb::Member) -> Result<Self, Error> {
         let entitlements = member.entitlements.unwrap_or_default();
+        let mut profile = Profile::read(member.profile.unwrap_or_default())?;
+        if !member.active {
+            profile.show_activity();
+        }
         Ok(Self {
             entitlements: EntitlementChange {
                 roles: Some(rpc::read_roles(entitlements.roles)?),
@@ -94,7 +98,7 @@ impl NewMember {
             user_name: Name::user_name(&member.user_name)?,
             external_id: names::external_id(&member.external_id)?,
             active: member.active,
-            profile: Profile::read(member.profile.unwrap_or_default())?,
+            profile,
         })
     }
 
@@ -363,6 +367,12 @@ pub(crate) async fn update(
                 after.profile = profile
                     .clone()
                     .succeeding(&before.profile, &after.user_name);
+                if change.active.is_none() {
+                    after.profile.keep_activity_hidden(&before.profile);
+                }
+            }
+            if change.active.is_some() && change.profile.is_none() {
+                after.profile.show_activity();
             }
             change.entitlements.apply(tx, &mut after)?;
             let (was, is) = differences(&before, &after);

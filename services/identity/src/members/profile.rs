@@ -1,7 +1,11 @@
 //! What is known about a person beside the user name: checked once, kept as JSON under the contract's
 //! field names.
 
+use std::collections::HashSet;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
 use identity_proto::v1 as pb;
+use iri_string::types::IriReferenceStr;
 use serde_json::Value;
 
 use crate::{
@@ -40,6 +44,7 @@ impl Profile {
         profile.enterprise = profile
             .enterprise
             .filter(|enterprise| *enterprise != pb::Enterprise::default());
+        let profile = Self(profile).settled().0;
         check_lists(&profile)?;
         let profile = Self(profile);
         let json = profile.to_json();
@@ -77,9 +82,28 @@ impl Profile {
         })
     }
 
+    /// What a client removed of what is assumed.
+    fn removed(&self) -> pb::Removed {
+        self.0.removed.unwrap_or_default()
+    }
+
+    fn set_removed(&mut self, removed: pb::Removed) {
+        self.0.removed = Some(removed).filter(|removed| *removed != pb::Removed::default());
+    }
+
+    /// Without a word of removed addresses where there are some.
+    fn settled(mut self) -> Self {
+        let removed = self.removed();
+        self.set_removed(pb::Removed {
+            emails: removed.emails && self.0.emails.is_empty(),
+            ..removed
+        });
+        self
+    }
+
     /// This profile as the successor of `before`, for a member with this user name. A member without
     /// addresses shows its user name as primary work address; a caller who puts that back as it was
-    /// shown has not given the member an address.
+    /// shown has not given the member an address. Where that was removed, it stays so until there is one.
     pub(crate) fn succeeding(mut self, before: &Self, user_name: &Name) -> Self {
         let derived = pb::LabelledValue {
             value: user_name.as_str().to_owned(),
@@ -87,16 +111,43 @@ impl Profile {
             primary: Some(true),
             ..pb::LabelledValue::default()
         };
-        if before.0.emails.is_empty() && self.0.emails == [derived] {
+        if before.derives_address() && self.0.emails == [derived] {
             self.0.emails.clear();
         }
-        self
+        let removed = self.removed();
+        self.set_removed(pb::Removed {
+            emails: removed.emails || before.removed().emails,
+            ..removed
+        });
+        self.settled()
     }
 
-    /// The keys by which the member is found by e-mail address: the user name's where there are no
-    /// addresses, as that is what is shown then.
+    /// Leaves hidden that the member is active, where it was.
+    pub(crate) fn keep_activity_hidden(&mut self, before: &Self) {
+        let removed = self.removed();
+        self.set_removed(pb::Removed {
+            active: removed.active || before.removed().active,
+            ..removed
+        });
+    }
+
+    /// Shows whether the member is active.
+    pub(crate) fn show_activity(&mut self) {
+        let removed = self.removed();
+        self.set_removed(pb::Removed {
+            active: false,
+            ..removed
+        });
+    }
+
+    /// Whether the user name is shown as the address.
+    fn derives_address(&self) -> bool {
+        self.0.emails.is_empty() && !self.removed().emails
+    }
+
+    /// The keys by which the member is found by e-mail address: the user name's where that is shown.
     pub(crate) fn email_keys(&self, user_name: &Name) -> Vec<String> {
-        if self.0.emails.is_empty() {
+        if self.derives_address() {
             return vec![user_name.key().to_owned()];
         }
         let mut keys: Vec<String> = self
@@ -115,7 +166,7 @@ impl Profile {
     pub(crate) fn folded(&self, user_name: &Name) -> Value {
         let mut json = self.to_json();
         fold_texts(&mut json);
-        if self.0.emails.is_empty()
+        if self.derives_address()
             && let Value::Object(fields) = &mut json
         {
             let derived = serde_json::json!([
@@ -155,10 +206,48 @@ fn check_lists(profile: &pb::MemberProfile) -> Result<(), Error> {
             list.len(),
             list.iter().filter(|value| value.primary()).count(),
         )?;
+        // Case counts in a URL and in bytes.
+        let exact = ["profile.photos", "profile.certificates"].contains(&field);
+        let form = |text: &str| if exact { text.to_owned() } else { fold(text) };
+        let labels = list.iter();
+        check_distinct(
+            field,
+            labels.map(|value| [form(&value.value), fold(&value.r#type)]),
+        )?;
     }
     let addresses = &profile.addresses;
     let primaries = addresses.iter().filter(|address| address.primary()).count();
-    check_list("profile.addresses", addresses.len(), primaries)
+    check_list("profile.addresses", addresses.len(), primaries)?;
+    let labels = addresses.iter().map(|address| {
+        [
+            &address.formatted,
+            &address.street_address,
+            &address.locality,
+            &address.region,
+            &address.postal_code,
+            &address.country,
+            &address.r#type,
+        ]
+        .map(|text| fold(text))
+    });
+    check_distinct("profile.addresses", labels)
+}
+
+/// No value stands in a list twice under the same label.
+fn check_distinct<const N: usize>(
+    field: &str,
+    labels: impl Iterator<Item = [String; N]>,
+) -> Result<(), Error> {
+    let mut seen = HashSet::new();
+    for label in labels {
+        if !seen.insert(label) {
+            return Err(Error::invalid(
+                field,
+                "has the same value of the same type twice",
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn check_list(field: &str, length: usize, primaries: usize) -> Result<(), Error> {
@@ -194,7 +283,7 @@ fn check_texts(value: &Value, field: &str) -> Result<(), Error> {
             if text.contains('\0') {
                 return Err(Error::invalid(field, "must not contain a NUL character"));
             }
-            Ok(())
+            check_form(text, field)
         }
         Value::Array(values) => values
             .iter()
@@ -203,6 +292,23 @@ fn check_texts(value: &Value, field: &str) -> Result<(), Error> {
             .iter()
             .try_for_each(|(name, value)| check_texts(value, &format!("{field}.{name}"))),
         Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
+    }
+}
+
+/// What is shown as a URL must be one, and what is shown as bytes must be base64: a client that puts back what it
+/// was shown would be refused otherwise.
+fn check_form(text: &str, field: &str) -> Result<(), Error> {
+    let (good, what) = match field {
+        "profile.profile_url" | "profile.photos.value" | "profile.enterprise.manager.ref" => {
+            (IriReferenceStr::new(text).is_ok(), "must be a URI")
+        }
+        "profile.certificates.value" => (STANDARD.decode(text).is_ok(), "must be base64"),
+        _ => return Ok(()),
+    };
+    if good {
+        Ok(())
+    } else {
+        Err(Error::invalid(field, what))
     }
 }
 
@@ -322,6 +428,35 @@ mod tests {
             ..Default::default()
         };
         assert!(Profile::read(nul).is_err());
+        let twice = pb::MemberProfile {
+            emails: vec![value("A@b", true), value("a@B", false)],
+            ..Default::default()
+        };
+        assert_eq!(
+            Profile::read(twice).unwrap_err().to_string(),
+            "profile.emails has the same value of the same type twice"
+        );
+    }
+
+    #[test]
+    fn what_has_a_form_must_have_it() {
+        let read = |url: &str, photo: &str, certificate: &str| {
+            Profile::read(pb::MemberProfile {
+                profile_url: url.to_owned(),
+                photos: vec![value(photo, false), value(&photo.to_uppercase(), false)],
+                certificates: vec![value(certificate, false)],
+                ..Default::default()
+            })
+        };
+        assert!(read("../é?x#y", "https://x/a", "AAAA").is_ok());
+        for (url, photo, certificate, refused) in [
+            ("no uri", "p", "AAAA", "profile.profile_url must be a URI"),
+            ("", "http://[", "AAAA", "profile.photos.value must be a URI"),
+            ("", "p", "A!", "profile.certificates.value must be base64"),
+        ] {
+            let error = read(url, photo, certificate).unwrap_err();
+            assert_eq!(error.to_string(), refused);
+        }
     }
 
     #[test]
@@ -345,6 +480,56 @@ mod tests {
         assert_eq!(put.clone().succeeding(&put, &user_name), put);
         let renamed = Name::user_name("ann.lee@acme.example").unwrap();
         assert_eq!(put.clone().succeeding(&Profile::default(), &renamed), put);
+    }
+
+    #[test]
+    fn a_removed_address_stays_away_until_one_is_given() {
+        let user_name = Name::user_name("ann@acme.example").unwrap();
+        let removed = Profile::read(pb::MemberProfile {
+            removed: Some(pb::Removed {
+                emails: true,
+                active: false,
+            }),
+            ..Default::default()
+        })
+        .unwrap();
+        assert!(removed.email_keys(&user_name).is_empty());
+        assert_eq!(removed.folded(&user_name).get("emails"), None);
+        let titled = Profile(pb::MemberProfile {
+            title: "T".to_owned(),
+            ..Default::default()
+        });
+        let after = titled.succeeding(&removed, &user_name);
+        assert!(after.email_keys(&user_name).is_empty());
+        // Nothing was shown, so this is no address that is put back.
+        let mut own = value("ann@acme.example", true);
+        own.r#type = "work".to_owned();
+        let given = Profile(pb::MemberProfile {
+            emails: vec![own.clone()],
+            ..Default::default()
+        });
+        let after = given.clone().succeeding(&removed, &user_name);
+        assert_eq!(after, given);
+        assert_eq!(
+            Profile::default().succeeding(&after, &user_name),
+            Profile::default()
+        );
+    }
+
+    #[test]
+    fn activity_stays_hidden_until_it_is_said() {
+        let hidden = Profile(pb::MemberProfile {
+            removed: Some(pb::Removed {
+                emails: false,
+                active: true,
+            }),
+            ..Default::default()
+        });
+        let mut next = Profile::default();
+        next.keep_activity_hidden(&hidden);
+        assert_eq!(next, hidden);
+        next.show_activity();
+        assert_eq!(next, Profile::default());
     }
 
     #[test]

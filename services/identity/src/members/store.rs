@@ -179,6 +179,17 @@ pub(crate) fn require(tx: &mut SiteTx<'_, '_>, name: &MemberName) -> Result<Memb
     find(tx, name)?.ok_or_else(not_found)
 }
 
+/// Whether the site has a member of that id, or had one who was deleted.
+pub(crate) fn was_ever(tx: &mut SiteTx<'_, '_>, id: MemberId) -> Result<bool, Error> {
+    let statement = sql(
+        "find member of any time",
+        "SELECT member_id AS id FROM members WHERE site_id = ? AND member_id = ?",
+    )
+    .bind::<SqlUuid, _>(tx.site_id())
+    .bind::<SqlUuid, _>(id.uuid());
+    Ok(tx.first::<IdRow>(statement)?.is_some())
+}
+
 /// Those of these members who are there.
 pub(super) fn get_several(tx: &mut SiteTx<'_, '_>, named: &Named) -> Result<Vec<Member>, Error> {
     let (mut ids, mut keys) = (Vec::new(), Vec::new());

@@ -3,6 +3,7 @@
 pub(crate) mod rpc;
 mod store;
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
 pub(crate) use self::store::insert_built_in;
@@ -31,6 +32,8 @@ pub(crate) struct Role {
     /// Sorted.
     pub(crate) permissions: Vec<String>,
     pub(crate) version: i64,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) updated_at: DateTime<Utc>,
 }
 
 /// A custom role to make.
@@ -85,6 +88,8 @@ pub(crate) async fn create<M: Answer>(
             built_in: false,
             permissions: new.permissions.clone(),
             version: tx.next_event(),
+            created_at: tx.now,
+            updated_at: tx.now,
         };
         tx.record(NewEvent {
             kind: "role.created",
@@ -226,6 +231,7 @@ pub(crate) async fn update(
                 return Err(name_taken(taken));
             }
             after.version = tx.next_event();
+            after.updated_at = tx.now;
             tx.record(NewEvent {
                 kind: "role.updated",
                 subject: after.id.uuid(),
@@ -260,7 +266,7 @@ pub(crate) async fn delete(
             let target = TargetId::Role(id);
             let mut effect = Effect::default();
             if grants > 0 {
-                let ended = grants::end_all(tx, target)?;
+                let ended = grants::end_of_target(tx, target)?;
                 effect.members = ended.members;
                 let name = role.name.as_str().to_owned();
                 effect.push(Target { id: target, name }, vec![], ended.lost);

@@ -206,6 +206,8 @@ impl From<Role> for pb::Role {
             built_in: role.built_in,
             permissions: role.permissions,
             version: role.version,
+            create_time: Some(wire::timestamp(role.created_at)),
+            update_time: Some(wire::timestamp(role.updated_at)),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! How roles are kept.
 
+use chrono::{DateTime, Utc};
 use diesel::{
     QueryableByName,
     sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid},
@@ -61,6 +62,10 @@ struct RoleRow {
     is_built_in: bool,
     #[diesel(sql_type = BigInt)]
     version: i64,
+    #[diesel(sql_type = Timestamptz)]
+    created_at: DateTime<Utc>,
+    #[diesel(sql_type = Timestamptz)]
+    updated_at: DateTime<Utc>,
     #[diesel(sql_type = Array<Text>)]
     permissions: Vec<String>,
 }
@@ -73,6 +78,8 @@ impl RoleRow {
             built_in: self.is_built_in,
             permissions: self.permissions,
             version: self.version,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
         })
     }
 }
@@ -83,9 +90,11 @@ fn select_roles(name: &'static str, sort_key: &str, tx: &SiteTx<'_, '_>) -> Sql 
         name,
         format!(
             "SELECT {sort_key} AS sort_key, r.role_id, r.name, r.built_in IS NOT NULL AS is_built_in, r.version, \
+               r.created_at, e.occurred_at AS updated_at, \
                ARRAY(SELECT p.permission FROM role_permissions p WHERE p.site_id = r.site_id \
                      AND p.role_id = r.role_id AND p.to_event IS NULL ORDER BY p.permission) AS permissions \
-             FROM roles r WHERE r.deleted_event IS NULL AND r.site_id = ?"
+             FROM roles r JOIN events e ON e.site_id = r.site_id AND e.number = r.version \
+             WHERE r.deleted_event IS NULL AND r.site_id = ?"
         ),
     )
     .bind::<SqlUuid, _>(tx.site_id())
@@ -125,7 +134,8 @@ pub(super) fn list(
 pub(super) fn count(tx: &mut SiteTx<'_, '_>, query: &Query) -> Result<i64, Error> {
     let mut statement = sql(
         "count roles",
-        "SELECT count(*) AS count FROM roles r WHERE r.deleted_event IS NULL AND r.site_id = ?",
+        "SELECT count(*) AS count \
+         FROM roles r JOIN events e ON e.site_id = r.site_id AND e.number = r.version WHERE r.deleted_event IS NULL AND r.site_id = ?",
     )
     .bind::<SqlUuid, _>(tx.site_id());
     query.push_condition(&mut statement, &RoleFields)?;
@@ -146,6 +156,8 @@ impl Fields for RoleFields {
                 key: "r.name_key".to_owned(),
             },
             "built_in" => Field::Flag("(r.built_in IS NOT NULL)".to_owned()),
+            "create_time" => Field::Moment("r.created_at".to_owned()),
+            "update_time" => Field::Moment("e.occurred_at".to_owned()),
             "permissions" => Field::List(List {
                 rows: "FROM role_permissions p WHERE p.site_id = r.site_id \
                        AND p.role_id = r.role_id AND p.to_event IS NULL"

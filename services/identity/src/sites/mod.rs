@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use uuid::Uuid;
 
-pub(crate) use self::store::open;
+pub(crate) use self::store::{open, open_itself};
 use crate::{
     authz::Scope,
     caller::Caller,
@@ -86,6 +86,10 @@ pub(crate) struct Site {
     pub(crate) division: Option<UnassignedReach>,
     /// The number of its newest event.
     pub(crate) revision: i64,
+    /// The time of its newest event.
+    pub(crate) ticked_at: DateTime<Utc>,
+    /// When the next of its grants ends by itself.
+    pub(crate) next_end: Option<DateTime<Utc>>,
     pub(crate) created_at: DateTime<Utc>,
 }
 
@@ -168,12 +172,20 @@ fn found<'x, 'y>(
         custom_role_limit: CUSTOM_ROLE_LIMIT,
         division: None,
         revision: 0,
+        ticked_at: created_at,
+        next_end: None,
         created_at,
     };
     let mut tx = SiteTx::new(tx, site, caller, created_at);
     let owner_role = roles::insert_built_in(&mut tx)?;
     let mut owner = members::insert(&mut tx, &new.owner)?;
-    grants::insert(&mut tx, owner.id, owner_role.id, "the site's first Owner")?;
+    grants::insert(
+        &mut tx,
+        owner.id,
+        owner_role.id,
+        "the site's first Owner",
+        None,
+    )?;
     owner.roles.push(owner_role);
     owner.is_owner = true;
     Ok((tx, owner))

@@ -35,6 +35,10 @@ pub(crate) struct SiteRow {
     #[diesel(sql_type = BigInt)]
     revision: i64,
     #[diesel(sql_type = Timestamptz)]
+    ticked_at: DateTime<Utc>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    next_end_at: Option<DateTime<Utc>>,
+    #[diesel(sql_type = Timestamptz)]
     site_created_at: DateTime<Utc>,
     #[diesel(sql_type = Timestamptz)]
     now: DateTime<Utc>,
@@ -49,7 +53,7 @@ pub(crate) struct SiteRow {
 /// the clock within the snapshot tells `overtaken`.
 pub(crate) const SITE_COLUMNS: &str = "s.site_id, s.domain, s.domain_key, s.outside_groups, \
      s.custom_role_limit, s.created_at AS site_created_at, k.revision, \
-     greatest(k.ticked_at, date_trunc('milliseconds', clock_timestamp())) AS now, \
+     k.ticked_at, k.next_end_at, greatest(k.ticked_at, date_trunc('milliseconds', clock_timestamp())) AS now, \
      (SELECT d.unassigned_reach FROM site_divisions d \
       WHERE d.site_id = s.site_id AND d.to_event IS NULL) AS unassigned_reach, \
      k.revision > (SELECT seen.revision FROM site_clocks seen \
@@ -72,6 +76,8 @@ impl SiteRow {
                 .map(|kept| UnassignedReach::parse(&kept))
                 .transpose()?,
             revision: self.revision,
+            ticked_at: self.ticked_at,
+            next_end: self.next_end_at,
             created_at: self.site_created_at,
         };
         Ok((site, self.now))
@@ -93,6 +99,12 @@ pub(crate) fn open(
     }
     let (site, now) = row.ok_or(Error::NotFound(Kind::Site))?.into_site()?;
     Ok((site, now, waited))
+}
+
+/// Opens a site under its lock to end what is over, where nobody has asked for it by a token.
+pub(crate) fn open_itself(tx: &mut Tx<'_>, id: SiteId) -> Result<(Site, DateTime<Utc>), Error> {
+    let row = find(tx, &SiteName::Id(Some(id)), true)?;
+    row.ok_or(Error::NotFound(Kind::Site))?.into_site()
 }
 
 fn find(tx: &mut Tx<'_>, name: &SiteName, lock: bool) -> Result<Option<SiteRow>, Error> {

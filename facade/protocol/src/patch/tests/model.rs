@@ -129,11 +129,10 @@ impl User {
                 for &index in &found {
                     self.emails[index].primary = (op != Op::Remove).then_some(*primary);
                 }
-                return if op == Op::Remove {
-                    Ok(())
-                } else {
-                    self.prefer(&found)
-                };
+                if op != Op::Remove {
+                    self.prefer(&found)?;
+                    self.merge(&found);
+                }
             }
             Target::Department(value) | Target::Extension(value) => {
                 set(&mut self.department, op, value);
@@ -231,7 +230,7 @@ impl User {
             self.emails[index].take(sent);
         }
         self.prefer(&found)?;
-        self.sweep();
+        self.merge(&found);
         Ok(())
     }
 
@@ -259,13 +258,31 @@ impl User {
                 }
             }
         }
-        self.sweep();
+        self.merge(&found);
         Ok(())
     }
 
-    /// Entries that say nothing but how they are labelled are none.
-    fn sweep(&mut self) {
-        self.emails.retain(|email| email.value.is_some());
+    /// Entries that say nothing but how they are labelled are none. Entries that have become the same are one; what
+    /// was written comes last then, and has the last word.
+    fn merge(&mut self, written: &[usize]) {
+        let all = std::mem::take(&mut self.emails).into_iter().enumerate();
+        let held = all.filter(|(_, email)| email.value.is_some());
+        let (last, first): (Vec<_>, Vec<_>) =
+            held.clone().partition(|(index, _)| written.contains(index));
+        let mut one_each = Vec::<Email>::new();
+        for (_, email) in first.into_iter().chain(last) {
+            let mut same = one_each.iter_mut();
+            match same.find(|one| one.value == email.value && one.label == email.label) {
+                Some(one) => one.take(&email),
+                None => one_each.push(email),
+            }
+        }
+        let all: Vec<Email> = held.map(|(_, email)| email).collect();
+        self.emails = if one_each.len() == all.len() {
+            all
+        } else {
+            one_each
+        };
     }
 
     /// A primary entry among those that were written takes that from all others; two of them contradict.
@@ -423,6 +440,7 @@ fn some_op() -> impl Strategy<Value = Op> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
+    /// Conformance: 74, 78, 79, 81, 85.
     #[test]
     fn the_same_user_or_the_same_error(
         user in some_user(),

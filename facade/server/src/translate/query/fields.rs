@@ -105,7 +105,9 @@ pub(super) fn part(list: &str, sub: &Attribute, site: &Site) -> Source {
         "type" if list == "entitlements.business_entities" => {
             Source::Constant(BUSINESS_ENTITY.name)
         }
+        "display" if list == "members" => Source::Withheld("is not kept"),
         "type" => Source::Constant("User"),
+        "primary" => Source::Field("primary".to_owned()),
         _ => Source::Field((*name).to_owned()),
     }
 }

@@ -4,10 +4,10 @@ use identity_proto::v1::{Comparison, EntryFilter, Filter, FilterList, filter::No
 use scim_protocol::ScimError;
 
 /// How many conditions a filter may have; identity's own maximum.
-const MAX_NODES: usize = 1000;
+pub(crate) const MAX_NODES: usize = 1000;
 
-/// How many protobuf messages a filter may nest. Decoders give up at 100, and the request around it is one.
-const MAX_NESTING: usize = 96;
+/// How many levels may stand around a condition; identity's own maximum, which is what protobuf's decoders allow.
+const MAX_LEVELS: usize = 48;
 
 fn of(node: Node) -> Filter {
     Filter { node: Some(node) }
@@ -100,37 +100,32 @@ pub(super) fn entry(list: String, filter: Filter) -> Filter {
 /// Refuses what identity would not take.
 pub(super) fn check_size(filter: &Filter) -> Result<(), ScimError> {
     let mut nodes = 0;
-    if nesting(filter, &mut nodes) > MAX_NESTING {
+    if levels(filter, &mut nodes) > MAX_LEVELS {
         return Err(ScimError::invalid_filter(format!(
-            "The filter nests deeper than {} levels of \"and\" within \"or\" within \"and\".",
-            MAX_NESTING / 2
+            "The filter has more than {MAX_LEVELS} levels of and, or, not and [...] around a condition."
         )));
     }
     if nodes > MAX_NODES {
         return Err(ScimError::invalid_filter(format!(
-            "The filter has more than {MAX_NODES} conditions."
+            "The filter has more than {MAX_NODES} conditions, each and, or and not counted too."
         )));
     }
     Ok(())
 }
 
-/// How many messages nest in this one, itself included; counts the nodes.
-fn nesting(filter: &Filter, nodes: &mut usize) -> usize {
+/// How many nodes stand around the innermost one; counts the nodes.
+fn levels(filter: &Filter, nodes: &mut usize) -> usize {
     *nodes += 1;
     match &filter.node {
         Some(Node::All(list) | Node::Any(list)) => {
-            let deepest = list.filters.iter().map(|part| nesting(part, nodes)).max();
-            2 + deepest.unwrap_or(0)
+            let deepest = list.filters.iter().map(|part| 1 + levels(part, nodes));
+            deepest.max().unwrap_or(0)
         }
-        Some(Node::Not(inner)) => 1 + nesting(inner, nodes),
+        Some(Node::Not(inner)) => 1 + levels(inner, nodes),
         Some(Node::Entry(entry)) => {
-            2 + entry
-                .filter
-                .as_ref()
-                .map_or(0, |inner| nesting(inner, nodes))
+            let inner = entry.filter.as_ref();
+            inner.map_or(0, |inner| 1 + levels(inner, nodes))
         }
-        // Within a comparison stands a moment.
-        Some(Node::Comparison(_)) => 3,
-        Some(Node::Present(_)) | None => 1,
+        Some(Node::Comparison(_) | Node::Present(_)) | None => 0,
     }
 }

@@ -102,11 +102,7 @@ fn addresses_are_passed_on_as_they_were_put() {
 
 fn patched(before: &Member, operations: Value) -> UserValues {
     let body = json!({"schemas": [patch::PATCH_SCHEMA], "Operations": operations});
-    let operations = patch::parse(body).unwrap();
-    from_patched(
-        before,
-        &patch::apply(&USER, &writable(before), &operations).unwrap(),
-    )
+    super::patched(before, &patch::parse(body).unwrap()).unwrap()
 }
 
 #[test]
@@ -131,14 +127,54 @@ fn a_patch_of_the_derived_address_stores_it() {
         patched(&member(), change).profile.emails,
         [email("w@example.com")]
     );
-    let add = json!([{"op": "add", "path": "emails", "value": [{"value": "h@x", "type": "home"}]}]);
-    assert_eq!(patched(&member(), add).profile.emails.len(), 2);
+    let both = json!([
+        {"op": "add", "path": "emails", "value": [{"value": "h@x", "type": "home"}]},
+        {"op": "replace", "path": "emails[type eq \"work\"].display", "value": "W"},
+    ]);
+    assert_eq!(patched(&member(), both).profile.emails.len(), 2);
     let title = json!([{"op": "add", "path": "title", "value": "T"}]);
     let values = patched(&member(), title);
     assert_eq!(
         (values.profile.title.as_str(), values.profile.emails.len()),
         ("T", 0)
     );
+}
+
+#[test]
+fn an_added_address_is_not_put_beside_the_derived_one() {
+    for primary in [json!(true), json!(false)] {
+        let home = json!({"value": "h@x", "type": "home", "primary": primary});
+        let add = json!([{"op": "add", "path": "emails", "value": [home]}]);
+        let emails = patched(&member(), add).profile.emails;
+        assert_eq!(emails.len(), 1, "{emails:?}");
+        assert_eq!(emails[0].value, "h@x");
+    }
+    // Who gives the same address gives an address.
+    let derived = json!({"value": "Ann@Example.com", "type": "work", "primary": true});
+    let add = json!([{"op": "add", "path": "emails", "value": [derived, {"value": "h@x"}]}]);
+    assert_eq!(patched(&member(), add).profile.emails.len(), 2);
+}
+
+#[test]
+fn what_is_assumed_can_be_removed_and_said_again() {
+    let mut before = member();
+    let remove = json!([{"op": "remove", "path": "emails"}, {"op": "remove", "path": "active"}]);
+    let values = patched(&before, remove);
+    let removed = values.profile.removed.unwrap();
+    assert!(removed.emails && removed.active && values.active == Some(true));
+
+    before.profile = Some(values.profile);
+    let shown = writable(&before);
+    assert!(!shown.contains_key("emails") && !shown.contains_key("active"));
+    let title = json!([{"op": "add", "path": "title", "value": "T"}]);
+    assert_eq!(patched(&before, title).profile.removed, Some(removed));
+    let said = json!([
+        {"op": "add", "path": "active", "value": false},
+        {"op": "add", "path": "emails", "value": [{"value": "h@x"}]},
+    ]);
+    let values = patched(&before, said);
+    assert_eq!((values.profile.removed, values.active), (None, Some(false)));
+    assert_eq!(values.profile.emails.len(), 1);
 }
 
 fn some_text() -> impl Strategy<Value = String> {
@@ -161,11 +197,16 @@ fn some_values() -> impl Strategy<Value = Vec<LabelledValue>> {
     })
 }
 
-fn some_certificates() -> impl Strategy<Value = Vec<LabelledValue>> {
-    some_values().prop_map(|mut values| {
-        values
-            .iter_mut()
-            .for_each(|value| value.value = "AAAA".to_owned());
+fn some_uri() -> impl Strategy<Value = String> {
+    prop_oneof![1 => Just(String::new()), 2 => "https://[a-z]{1,8}/[a-zé0-9]{0,8}"]
+}
+
+/// Values of a form of their own, each another.
+fn some_values_like(form: fn(usize) -> String) -> impl Strategy<Value = Vec<LabelledValue>> {
+    some_values().prop_map(move |mut values| {
+        for (index, value) in values.iter_mut().enumerate() {
+            value.value = form(index);
+        }
         values
     })
 }
@@ -185,7 +226,7 @@ prop_compose! {
     fn some_enterprise()(
         employee_number in ".+", cost_center in some_text(), organization in some_text(),
         division in some_text(), department in some_text(),
-        manager in proptest::option::of((".+", some_text(), some_text())),
+        manager in proptest::option::of((".+", some_uri(), some_text())),
     ) -> Enterprise {
         let manager = manager.map(|(value, r#ref, display_name)| Manager { value, r#ref, display_name });
         Enterprise { employee_number, cost_center, organization, division, department, manager }
@@ -203,19 +244,20 @@ prop_compose! {
 prop_compose! {
     fn some_profile()(
         name in proptest::option::of(some_name()),
-        texts in proptest::array::uniform8(some_text()),
+        texts in proptest::array::uniform7(some_text()),
+        profile_url in some_uri(),
         emails in some_values(), phone_numbers in some_values(), instant_messengers in some_values(),
-        photos in some_values(), certificates in some_certificates(),
+        photos in some_values_like(|index| format!("../photos/{index}")),
+        certificates in some_values_like(|index| format!("AAA{index}")),
         address in proptest::option::of(some_address()),
         enterprise in proptest::option::of(some_enterprise()),
     ) -> MemberProfile {
-        let [display_name, nick_name, profile_url, title, user_type, preferred_language, locale,
-            time_zone] = texts;
+        let [display_name, nick_name, title, user_type, preferred_language, locale, time_zone] = texts;
         MemberProfile {
             name, display_name, nick_name, profile_url, title, user_type, preferred_language,
             locale, time_zone, emails, phone_numbers, instant_messengers, photos,
             addresses: address.into_iter().collect(),
-            certificates, enterprise,
+            certificates, enterprise, removed: None,
         }
     }
 }

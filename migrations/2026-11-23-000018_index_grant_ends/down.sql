@@ -1,0 +1,1 @@
+DROP INDEX CONCURRENTLY grants_ends_at;

@@ -1,0 +1,15 @@
+#![doc = include_str!("../README.md")]
+
+mod error;
+mod names;
+mod roster;
+mod wire;
+
+pub use identity_proto::v1 as proto;
+
+pub use self::{
+    error::{Error, Reason},
+    names::{by_id, by_user_name, entity, named, permission, role, site},
+    roster::{Builder, Roster},
+    wire::Wire,
+};

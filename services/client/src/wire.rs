@@ -1,0 +1,230 @@
+//! What every call passes on its way out: the token, a deadline, the trace, a span, and another attempt
+//! where that is safe.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, header::AUTHORIZATION};
+use http_body_util::{BodyExt, Full};
+use opentelemetry_http::HeaderInjector;
+use tokio::time::{Instant, sleep, timeout_at};
+use tonic::{Code, Status, body::Body, transport::Channel};
+use tonic_types::StatusExt;
+use tower_service::Service;
+use tracing::{Instrument, Span, field};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+/// How often a read is tried.
+const ATTEMPTS: u32 = 3;
+/// The longest pause before the next attempt.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// The pause where identity names none, before the first repetition.
+const PAUSE: Duration = Duration::from_millis(50);
+/// gRPC's header for the deadline.
+const GRPC_TIMEOUT: &str = "grpc-timeout";
+
+/// A connection with everything that a call needs. The generated clients run on it.
+#[derive(Clone)]
+pub struct Wire {
+    pub(crate) channel: Channel,
+    pub(crate) authorization: HeaderValue,
+    pub(crate) deadline: Duration,
+}
+
+/// Without the token.
+impl std::fmt::Debug for Wire {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Wire")
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}
+
+type Answer = Result<Response<Body>, tonic::transport::Error>;
+
+impl Service<Request<Body>> for Wire {
+    type Response = Response<Body>;
+    type Error = tonic::transport::Error;
+    type Future = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+    /// Always ready: each attempt waits for the connection by itself, within the deadline.
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let wire = self.clone();
+        let path = request.uri().path().trim_start_matches('/').to_owned();
+        let (service, method) = path.split_once('/').unwrap_or((&path, ""));
+        let span = tracing::info_span!(
+            "rpc.client",
+            otel.name = path,
+            otel.kind = "client",
+            rpc.system = "grpc",
+            rpc.service = service,
+            rpc.method = method,
+            rpc.grpc.status_code = field::Empty,
+        );
+        let kind = Kind::of(method);
+        Box::pin(
+            async move {
+                let answer = wire.send(kind, request).await;
+                let code = match &answer {
+                    Ok(response) => refusal(response).map_or(Code::Ok, |status| status.code()),
+                    Err(_) => Code::Unavailable,
+                };
+                Span::current().record("rpc.grpc.status_code", code as i32);
+                answer
+            }
+            .instrument(span),
+        )
+    }
+}
+
+/// What may be done with a call.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    /// It may be made again.
+    Read,
+    /// It may not: what was not answered may be done.
+    Write,
+    /// It lasts as long as it wants.
+    Stream,
+}
+
+impl Kind {
+    /// By the method's name; the contract keeps to these words.
+    fn of(method: &str) -> Self {
+        let reads = ["Get", "List", "BatchGet", "Check", "BatchCheck", "Explain"];
+        if method.starts_with("Watch") {
+            Self::Stream
+        } else if reads.iter().any(|word| method.starts_with(word)) {
+            Self::Read
+        } else {
+            Self::Write
+        }
+    }
+}
+
+impl Wire {
+    async fn send(&self, kind: Kind, mut request: Request<Body>) -> Answer {
+        let headers = request.headers_mut();
+        headers.insert(AUTHORIZATION, self.authorization.clone());
+        let context = Span::current().context();
+        opentelemetry::global::get_text_map_propagator(|propagator| {
+            propagator.inject_context(&context, &mut HeaderInjector(headers));
+        });
+        let own_timeout = headers.contains_key(GRPC_TIMEOUT);
+        if kind == Kind::Stream || own_timeout {
+            return attempt(self.channel.clone(), request).await;
+        }
+        let deadline = Instant::now() + self.deadline;
+        let answer = match kind {
+            Kind::Read => timeout_at(deadline, self.read(deadline, request)).await,
+            _ => timeout_at(deadline, self.once(deadline, request)).await,
+        };
+        answer.unwrap_or_else(|_elapsed| {
+            Ok(Status::deadline_exceeded("no answer within the deadline").into_http())
+        })
+    }
+
+    async fn once(&self, deadline: Instant, mut request: Request<Body>) -> Answer {
+        set_timeout(&mut request, deadline);
+        attempt(self.channel.clone(), request).await
+    }
+
+    /// Asks until there is an answer, or the attempts are used up.
+    async fn read(&self, deadline: Instant, request: Request<Body>) -> Answer {
+        let (parts, body) = request.into_parts();
+        // A unary request's body is in memory already.
+        let message = match body.collect().await {
+            Ok(collected) => collected.to_bytes(),
+            Err(status) => return Ok(status.into_http()),
+        };
+        let mut tried = 0;
+        loop {
+            let mut request = Request::from_parts(parts.clone(), whole(message.clone()));
+            set_timeout(&mut request, deadline);
+            let answer = attempt(self.channel.clone(), request).await;
+            tried += 1;
+            let Some(pause) = pause(&answer, tried) else {
+                return answer;
+            };
+            if tried == ATTEMPTS || Instant::now() + pause >= deadline {
+                return answer;
+            }
+            sleep(pause).await;
+        }
+    }
+}
+
+fn whole(message: Bytes) -> Body {
+    Body::new(Full::new(message))
+}
+
+async fn attempt(mut channel: Channel, request: Request<Body>) -> Answer {
+    std::future::poll_fn(|cx| channel.poll_ready(cx)).await?;
+    channel.call(request).await
+}
+
+fn set_timeout(request: &mut Request<Body>, deadline: Instant) {
+    let left = deadline.saturating_duration_since(Instant::now());
+    // gRPC takes eight digits: enough for a day in milliseconds.
+    let left = left.as_millis().clamp(1, 99_999_999) as u32;
+    if let Ok(value) = HeaderValue::from_str(&format!("{left}m")) {
+        request.headers_mut().insert(GRPC_TIMEOUT, value);
+    }
+}
+
+/// The status of a call that failed; it is in the headers. That of a good one is in the trailers.
+fn refusal(response: &Response<Body>) -> Option<Status> {
+    Status::from_header_map(response.headers()).filter(|status| status.code() != Code::Ok)
+}
+
+/// How long to wait before the next attempt; none where another one would not help.
+fn pause(answer: &Answer, tried: u32) -> Option<Duration> {
+    let asked = match answer {
+        // Nobody was there, or the connection was cut.
+        Err(_) => None,
+        Ok(response) => match refusal(response) {
+            Some(status) if status.code() == Code::Unavailable => status
+                .get_details_retry_info()
+                .and_then(|info| info.retry_delay),
+            _ => return None,
+        },
+    };
+    let pause = asked.unwrap_or(PAUSE * 4u32.pow(tried - 1)).min(PAUSE_MAX);
+    Some(pause.mul_f64(rand::random_range(0.5..1.0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use identity_proto::FILE_DESCRIPTOR_SET;
+
+    use super::*;
+
+    #[test]
+    fn every_method_of_the_contract_is_known_by_its_name() {
+        let text = String::from_utf8_lossy(FILE_DESCRIPTOR_SET);
+        assert!(text.contains("BatchCheckAccess"));
+        for (method, kind) in [
+            ("CheckAccess", Kind::Read),
+            ("BatchCheckAccess", Kind::Read),
+            ("ListMembers", Kind::Read),
+            ("GetCaller", Kind::Read),
+            ("ExplainAccess", Kind::Read),
+            ("CreateGrant", Kind::Write),
+            ("IssueCredential", Kind::Write),
+            ("DeleteMember", Kind::Write),
+            ("WatchEvents", Kind::Stream),
+        ] {
+            assert_eq!(Kind::of(method), kind, "{method}");
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! The contract from another language: a service in Python, with stubs made from the `.proto` files.
+
+use std::{path::Path, process::Command};
+
+use identity_tests::{
+    python::{done, environment},
+    rpc::{entity, role},
+    world::World,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_in_python_asks_who_may_do_what() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    acme.scim.make_user("ada@acme.example").await;
+    for target in [role("Sales Manager"), entity("EU GmbH")] {
+        acme.rpc.grant("ada@acme.example", target).await.unwrap();
+    }
+    let (address, token) = (world.grpc_addr(), acme.service_token.clone());
+    let said = tokio::task::spawn_blocking(move || {
+        let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let here = tests.join("python_client");
+        let requirements = here.join("requirements.txt");
+        let python = environment(env!("CARGO_TARGET_TMPDIR"), "python-client", &requirements);
+        let stubs = tempfile::tempdir().unwrap();
+        let mut service = Command::new(python);
+        service
+            .arg("-I")
+            .arg(here.join("ask.py"))
+            .env("ROSTER_GRPC_ADDR", address)
+            .env("ROSTER_TOKEN", token)
+            .env("ROSTER_PROTO", tests.join("../proto"))
+            .env("ROSTER_STUBS", stubs.path());
+        done(&mut service, "the service in Python failed").stdout
+    })
+    .await
+    .unwrap();
+    assert_eq!(String::from_utf8_lossy(&said), "done\n");
+}
