@@ -7,7 +7,13 @@ TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 PROGRAMS := $(TARGET)/debug
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test conformance test-tls test-all fmt lint build cargo
+# buf, by its npm package.
+BUF := npx --yes @bufbuild/buf@1.75.0
+# A tool that a target of test-all needs: missing, it fails in continuous integration (CI is set) and is
+# skipped by name elsewhere.
+need = command -v $(1) >/dev/null 2>&1 || { echo "$@: skipped: it needs $(2)" >&2; test -z "$$CI"; exit; }
+
+.PHONY: help run demo test conformance test-contract test-tls test-all fmt lint build cargo
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,7 +43,10 @@ test-tls: build ## Test the build with TLS to the database
 	ROSTER_TLS_IDENTITY="$(abspath $(TARGET))/tls/debug/identity" \
 	  $(CARGO) test --locked --workspace --test it -- tls
 
-test-all: test test-tls ## Everything, also what needs more than make test
+test-contract: ## Lint the gRPC contract and refuse what breaks callers of the last release (needs Node)
+	@$(call need,npx,Node.js with npx); cd proto && $(BUF) lint && $(BUF) breaking --against released.binpb
+
+test-all: test-contract test test-tls ## Everything, also what needs more than make test
 
 # libFuzzer on stable Rust: the compiler's own coverage pass for everything that is built for FUZZ_HOST, which is this
 # machine, named so that build scripts and macros go without. facade/fuzz/README.md says what to do with a find.

@@ -7,7 +7,7 @@ use identity_tests::{
 use reqwest::Method;
 use serde_json::{Value, json};
 
-/// Conformance: 109.
+/// Conformance: 104, 105, 116, 122.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_announced_is_so() {
     let world = World::start().await;

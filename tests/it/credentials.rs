@@ -66,6 +66,7 @@ fn is_base62(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
+/// Conformance: 128.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_shown_once_and_only_its_hash_is_kept() {
     let world = World::start().await;

@@ -183,6 +183,13 @@ async fn read(rpc: &Rpc, ids: &Ids, method: &str, min_revision: i64) -> Result<i
                 permission: "team.view".to_owned()
             }
         ),
+        "GetCredential" => ask!(
+            caller.credentials(),
+            get_credential,
+            GetCredentialRequest {
+                credential_id: ids.credential.clone()
+            }
+        ),
         "GetGrant" => ask!(
             rpc.grants(),
             get_grant,
@@ -204,9 +211,11 @@ struct Ids {
     role: String,
     entity: String,
     grant: String,
+    credential: String,
 }
 
-const READS: [&str; 25] = [
+const READS: [&str; 26] = [
+    "GetCredential",
     "GetSite",
     "GetCaller",
     "ListCredentials",
@@ -243,6 +252,7 @@ async fn every_read_of_a_site_shows_the_revision_that_it_was_asked_for_or_says_w
         group: acme.scim.make_group("CB/acme/ROLE/Analyst", &[]).await,
         role: rpc.list_roles().await[0].id.clone(),
         entity: rpc.list_entities().await[0].id.clone(),
+        credential: world.issue("acme", &[pb::Scope::Read]).await.1,
         grant: rpc.grant(OWNER, role("Analyst")).await.unwrap(),
     };
     let made = rpc.create_member(member("ann@acme.example")).await.unwrap();

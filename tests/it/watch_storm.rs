@@ -20,7 +20,8 @@ use identity_proto::v1 as pb;
 use identity_tests::{
     database::server,
     faults::Proxy,
-    rpc::Rpc,
+    locks::eventually,
+    rpc::{Rpc, by_id, role},
     watch::{after, resume},
     world::{Site, World},
     writes::member,
@@ -196,9 +197,28 @@ async fn write(rpc: Rpc, addresses: Vec<String>, stop: Arc<AtomicBool>) -> u64 {
                     .await
                     .map(drop)
             }
+            // One that ends by itself, soon.
+            6 => match members.last() {
+                None => Ok(()),
+                Some(id) => {
+                    let end = chrono::Utc::now() + chrono::TimeDelta::milliseconds(1200);
+                    let request = pb::CreateGrantRequest {
+                        member: by_id(id),
+                        target: role("Analyst"),
+                        reason: "storm".to_owned(),
+                        end_time: Some(std::time::SystemTime::from(end).into()),
+                        ..Default::default()
+                    };
+                    let mut client = rpc.grants();
+                    client
+                        .create_grant(rpc.caller.request(request))
+                        .await
+                        .map(drop)
+                }
+            },
             choice => match members.pop() {
                 None => Ok(()),
-                Some(id) if choice < 8 => rpc.delete_member(&id).await.map(drop),
+                Some(id) if choice == 7 => rpc.delete_member(&id).await.map(drop),
                 Some(id) => {
                     let changed = rpc.set_active(&id, choice == 8).await.map(drop);
                     members.push(id);
@@ -339,6 +359,12 @@ async fn no_watcher_misses_an_event_or_gets_one_twice_in_a_storm() {
         .unwrap()
         .unwrap();
     proxy.mend();
+    eventually("every grant with an end has ended", || {
+        let left =
+            "SELECT count(*) AS n FROM grants WHERE to_event IS NULL AND ends_at IS NOT NULL";
+        world.database.number(left) == 0
+    })
+    .await;
     assert!(written > 20 * seconds, "{written}");
 
     // What there is, and how much of it each follower is to have.

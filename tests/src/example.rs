@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use identity_proto::v1 as pb;
+
 use crate::{
     rpc::{entity, role},
     world::World,
@@ -12,7 +14,7 @@ use crate::{
 pub struct Example {
     /// identity's address, `http://host:port`.
     pub address: String,
-    /// A token of the site `acme` that may do everything there.
+    /// A token of the site `acme` that may read, write and watch everything there.
     pub token: String,
 }
 
@@ -27,9 +29,15 @@ pub fn run(example: impl AsyncFnOnce(Example) -> Result<(), Box<dyn Error>>) {
         for target in [role("Sales Manager"), entity("EU GmbH")] {
             acme.rpc.grant("ada@acme.example", target).await.unwrap();
         }
+        let (token, _) = world
+            .issue(
+                "acme",
+                &[pb::Scope::Read, pb::Scope::Write, pb::Scope::Watch],
+            )
+            .await;
         let given = Example {
             address: format!("http://{}", world.grpc_addr()),
-            token: acme.service_token.clone(),
+            token,
         };
         example(given).await.unwrap();
     });

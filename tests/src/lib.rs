@@ -9,6 +9,7 @@ pub mod faults;
 pub mod grants;
 pub mod locks;
 pub mod python;
+pub mod rosterctl;
 pub mod rpc;
 pub mod scim;
 pub mod watch;

@@ -71,14 +71,19 @@ pub(crate) fn user(before: &Member, operations: &[Operation], sent: usize) {
     assert_eq!(read, after, "what PATCH made is not canonical");
 
     let member = good(offline::patched(before, operations), "once it went well");
-    let put_back = Member {
+    let shown = offline::shown(&Member {
         id: before.id.clone(),
         ..member.clone()
+    });
+    let put_back = good(put(&shown), "what is shown can't be put back");
+    // A PUT that does not say whether the member is active leaves that.
+    let active = put_back
+        .get("active")
+        .map_or(member.active, |active| *active == Value::Bool(true));
+    let put_back = Member {
+        active,
+        ..offline::member(&put_back)
     };
-    let put_back = offline::member(&good(
-        put(&offline::shown(&put_back)),
-        "what is shown can't be put back",
-    ));
     assert_eq!(
         stored(&put_back),
         stored(&member),

@@ -11,7 +11,7 @@ use std::fmt;
 use serde_json::{Number, Value};
 
 pub use self::matching::compare;
-pub(crate) use self::parser::parse_in_brackets;
+pub(crate) use self::parser::{parse_in_brackets, text_end};
 use crate::{ScimError, path::AttrPath};
 
 /// How long a filter may be, in bytes.

@@ -39,7 +39,7 @@ pub struct Config {
     #[arg(long, env = "ROSTER_PUBLIC_URL", default_value = "http://127.0.0.1:8480", value_parser = public_url)]
     pub public_url: String,
     /// The first part of group names that name a role or a business entity.
-    #[arg(long, env = "ROSTER_GROUP_PREFIX", default_value = "CB", value_parser = group_prefix)]
+    #[arg(long, env = "ROSTER_GROUP_PREFIX", default_value = "CB", value_parser = group_convention::prefix)]
     pub group_prefix: String,
     /// How long identity may take for one request, in milliseconds. Together with the time for the body
     /// at most 58000: Okta gives up after 60 seconds.
@@ -102,13 +102,6 @@ fn public_url(text: &str) -> Result<String, String> {
         Some("http" | "https") if uri.query().is_none() => Ok(url.to_owned()),
         _ => Err("expected a URL that begins with http:// or https://".to_owned()),
     }
-}
-
-fn group_prefix(text: &str) -> Result<String, String> {
-    if text.is_empty() || text.contains('/') || text.trim() != text {
-        return Err("expected a text without slashes and surrounding space".to_owned());
-    }
-    Ok(text.to_owned())
 }
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
 //! Why identity refused what stands in a user's `roles` or `entitlements`, for the administrator who will read
 //! it. Only a refusal pays for looking up what there is.
 
+use group_convention::MAX_NAME;
 use identity_proto::v1::{Entitlements, ListBusinessEntitiesRequest, ListRolesRequest, NamedRef};
+use roster_folding::key;
 use scim_protocol::entitlement::{BUSINESS_ENTITY, ROLE};
 use serde_json::Value;
 use tonic::Status;
 
 use crate::{
     admission::Call,
-    convention::MAX_NAME,
     refusal::{Refusal, is_of_entitlements},
     translate::catalogue::is_owner,
 };
@@ -98,7 +99,7 @@ impl Choice {
             .iter()
             .map(|named| named.id.as_str())
             .filter(|value| {
-                let is_it = |known: &NamedRef| known.id.eq_ignore_ascii_case(value);
+                let is_it = |known: &NamedRef| known.id == *value;
                 !self.known.iter().any(is_it)
             })
             .collect();
@@ -124,9 +125,11 @@ impl Choice {
         let Self {
             attribute, noun, ..
         } = self;
-        let folded = value.trim().to_lowercase();
+        // What is longer than any name is none.
+        let folded = Some(value).filter(|value| value.len() <= MAX_NAME).map(key);
+        let folded = folded.unwrap_or_default();
         if let Some(owner) = &self.owner
-            && (owner.id.eq_ignore_ascii_case(value) || owner.name.to_lowercase() == folded)
+            && (owner.id == value || key(&owner.name) == folded)
         {
             let instead = self.known.iter().find(|role| role.name == "Admin");
             let instead = instead.map_or_else(String::new, |admin| {
@@ -147,7 +150,7 @@ impl Choice {
                 "{attribute}: {shown} is a JSON document within a text; send the id of the {noun} alone."
             );
         }
-        let by_name = |known: &&NamedRef| known.name.to_lowercase() == folded;
+        let by_name = |known: &&NamedRef| key(&known.name) == folded;
         if let Some(named) = self.known.iter().find(by_name) {
             return format!(
                 "{attribute}: {shown} is the name of a {noun}; send its id, {:?}.",
@@ -158,7 +161,7 @@ impl Choice {
         let comparable = self.known.iter().filter(|_| value.len() <= MAX_NAME);
         let mut close: Vec<(f64, &NamedRef)> = comparable
             .map(|known| {
-                let likeness = strsim::jaro_winkler(&folded, &known.name.to_lowercase());
+                let likeness = strsim::jaro_winkler(&folded, &key(&known.name));
                 (likeness, known)
             })
             .filter(|(likeness, _)| *likeness > 0.85)
@@ -204,7 +207,7 @@ pub(crate) mod tests {
 
     #[test]
     fn what_is_wrong_is_named_with_what_was_meant() {
-        assert_eq!(explain(&["r1", "R2"]), "");
+        assert_eq!(explain(&["r1", "r2"]), "");
         for (value, sentence) in [
             (
                 "analyst",
@@ -214,6 +217,8 @@ pub(crate) mod tests {
                 "Analist",
                 "roles: this site has no role with the id \"Analist\". Did you mean \"Analyst\" (id \"r1\")?",
             ),
+            // An id is written in one way.
+            ("R2", "roles: this site has no role with the id \"R2\"."),
             ("x9", "roles: this site has no role with the id \"x9\"."),
             (
                 "r0",

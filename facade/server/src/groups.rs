@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use axum::http::StatusCode;
+use group_convention::Naming;
 use identity_proto::v1::{
     CreateGroupRequest, DeleteGroupRequest, ExactMembership, GetGroupRequest, Group, Receipt,
     UpdateGroupRequest, UpdateGroupResponse, update_group_request::Membership,
@@ -22,7 +23,6 @@ use crate::{
     app::App,
     budget::Room,
     conditions::IfMatch,
-    convention::Naming,
     effect::Effect,
     refusal::{Refusal, is_version_mismatch},
     reply::Reply,

@@ -8,7 +8,6 @@ mod bulk;
 mod catalogue;
 mod conditions;
 mod config;
-mod convention;
 mod discovery;
 mod effect;
 mod entitlements;

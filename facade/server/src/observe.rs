@@ -288,6 +288,7 @@ mod tests {
         }
     }
 
+    /// Conformance: 4, 130.
     #[test]
     fn a_panic_is_a_fault_and_says_nothing_of_the_inside() {
         let answer = panicked(Box::new("the inside"));

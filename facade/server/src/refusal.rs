@@ -3,17 +3,14 @@
 
 use std::collections::HashMap;
 
+use group_convention::{Naming, explain};
 use identity_proto::{ERROR_DOMAIN, v1::ErrorReason};
 use scim_protocol::{ScimError, ScimType};
 use serde_json::Value;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::{
-    conditions,
-    convention::{Naming, explain},
-    translate::scim_name,
-};
+use crate::{conditions, translate::scim_name};
 
 /// After how many seconds a client should come back where identity does not say.
 const RETRY_AFTER: u64 = 5;

@@ -3,6 +3,7 @@
 mod error;
 mod names;
 mod roster;
+mod watch;
 mod wire;
 
 pub use identity_proto::v1 as proto;
@@ -11,5 +12,6 @@ pub use self::{
     error::{Error, Reason},
     names::{by_id, by_user_name, entity, named, permission, role, site},
     roster::{Builder, Roster},
+    watch::{From, Watch},
     wire::Wire,
 };

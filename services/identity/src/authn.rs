@@ -1,29 +1,19 @@
 //! Tokens: how they are made, read and recognised.
 //!
-//! `roster_<site>_<secret><checksum>`: `<site>` is the site's id as 22 base-62 digits, or `all`;
-//! `<secret>` is 43 random base-62 digits (256 bits); `<checksum>` is the CRC-32 of all before it, as
-//! 6 base-62 digits. A secret scanner finds one by its form and proves it by its checksum, and the
-//! site is known before the first look-up. The database holds the SHA-256 of the whole token: with 256
+//! Their form is `identity_forms::token`'s. The database holds the SHA-256 of the whole token: with 256
 //! random bits nobody can guess their way back, so a slow hash would protect nothing.
 
 use std::fmt;
 
+use identity_forms::token::{self, DIGITS, SECRET_DIGITS, SpeaksFor};
 use rand::{TryRng, rngs::SysRng};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use uuid::Uuid;
 
 use crate::{
     error::{Error, TokenFault},
     ids::SiteId,
 };
-
-const PREFIX: &str = "roster_";
-const ALL: &str = "all";
-const SITE_DIGITS: usize = 22;
-const SECRET_DIGITS: usize = 43;
-const CHECKSUM_DIGITS: usize = 6;
-const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// The bounds of a bootstrap token's length, in bytes.
 pub(crate) const BOOTSTRAP_LENGTH: std::ops::RangeInclusive<usize> = 32..=256;
@@ -67,17 +57,11 @@ pub(crate) struct NewToken {
 
 /// Makes a token for one site, or for all.
 pub(crate) fn issue(site: Option<SiteId>) -> Result<NewToken, Error> {
-    let mut text = PREFIX.to_owned();
-    match site {
-        Some(site) => push_base62(&mut text, site.uuid().as_u128(), SITE_DIGITS),
-        None => text.push_str(ALL),
-    }
-    text.push('_');
-    for _ in 0..SECRET_DIGITS {
-        text.push(random_digit()?);
-    }
-    let checksum = crc32fast::hash(text.as_bytes());
-    push_base62(&mut text, u128::from(checksum), CHECKSUM_DIGITS);
+    let secret = (0..SECRET_DIGITS)
+        .map(|_| random_digit())
+        .collect::<Result<String, Error>>()?;
+    let speaks_for = site.map_or(SpeaksFor::AllSites, |site| SpeaksFor::Site(site.uuid()));
+    let text = token::compose(speaks_for, &secret);
     let hash = TokenHash::of(&text);
     Ok(NewToken { text, hash })
 }
@@ -95,22 +79,6 @@ fn random_digit() -> Result<char, Error> {
             return Ok(char::from(DIGITS[value % DIGITS.len()]));
         }
     }
-}
-
-fn push_base62(text: &mut String, mut value: u128, digits: usize) {
-    let mut reversed = Vec::with_capacity(digits);
-    for _ in 0..digits {
-        reversed.push(DIGITS[(value % 62) as usize]);
-        value /= 62;
-    }
-    text.extend(reversed.iter().rev().map(|digit| char::from(*digit)));
-}
-
-fn parse_base62(text: &str) -> Option<u128> {
-    text.bytes().try_fold(0u128, |value, byte| {
-        let digit = DIGITS.iter().position(|digit| *digit == byte)?;
-        value.checked_mul(62)?.checked_add(digit as u128)
-    })
 }
 
 /// Reads presented tokens.
@@ -141,36 +109,12 @@ impl Tokens {
         {
             return Ok(Presented::Bootstrap);
         }
-        read_site(token).map_or(Err(TokenFault::Malformed), |site| {
-            Ok(match site {
-                Some(site) => Presented::Site(site, hash),
-                None => Presented::AllSites(hash),
-            })
-        })
+        match token::read(token) {
+            Ok(SpeaksFor::Site(site)) => Ok(Presented::Site(SiteId::from(site), hash)),
+            Ok(SpeaksFor::AllSites) => Ok(Presented::AllSites(hash)),
+            Err(_) => Err(TokenFault::Malformed),
+        }
     }
-}
-
-/// The site of a token whose form and checksum are right (`Some(None)`: all sites); none where they
-/// are not.
-fn read_site(token: &str) -> Option<Option<SiteId>> {
-    let rest = token.strip_prefix(PREFIX)?;
-    let (site, secret) = rest.split_once('_')?;
-    if secret.len() != SECRET_DIGITS + CHECKSUM_DIGITS
-        || !secret.bytes().all(|byte| byte.is_ascii_alphanumeric())
-    {
-        return None;
-    }
-    let (checked, checksum) = token.split_at(token.len() - CHECKSUM_DIGITS);
-    if parse_base62(checksum)? != u128::from(crc32fast::hash(checked.as_bytes())) {
-        return None;
-    }
-    if site == ALL {
-        return Some(None);
-    }
-    (site.len() == SITE_DIGITS)
-        .then(|| parse_base62(site))
-        .flatten()
-        .map(|id| Some(SiteId::from(Uuid::from_u128(id))))
 }
 
 #[cfg(test)]

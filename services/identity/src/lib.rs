@@ -27,6 +27,7 @@ mod server;
 mod site_tx;
 mod sites;
 mod status;
+mod tls;
 mod wire;
 
 pub use db::migrate;

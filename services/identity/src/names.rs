@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+pub(crate) use identity_forms::names::closest;
 pub(crate) use roster_folding::{fold, key};
 
 use crate::error::Error;
@@ -231,30 +232,6 @@ pub(crate) fn external_id(text: &str) -> Result<Option<String>, Error> {
     Ok((!text.is_empty()).then(|| text.to_owned()))
 }
 
-/// Up to three of `known` that are closest to `wanted`, the closest first; none that is too far to be
-/// meant.
-#[must_use]
-pub(crate) fn closest(wanted: &str, known: &[String]) -> Vec<String> {
-    let wanted = key(wanted);
-    let mut scored: Vec<(f64, &String)> = known
-        .iter()
-        .map(|name| {
-            let name_key = key(name);
-            let edits = strsim::normalized_damerau_levenshtein(&wanted, &name_key);
-            let contains =
-                wanted.len() > 2 && (name_key.contains(&wanted) || wanted.contains(&name_key));
-            (if contains { edits.max(0.7) } else { edits }, name)
-        })
-        .filter(|(score, _)| *score >= 0.5)
-        .collect();
-    scored.sort_by(|(a, first), (b, second)| b.total_cmp(a).then_with(|| first.cmp(second)));
-    scored
-        .into_iter()
-        .take(3)
-        .map(|(_, name)| name.clone())
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -305,22 +282,5 @@ mod tests {
         assert_eq!(handle("EU GmbH").as_deref(), Some("eu-gmbh"));
         assert_eq!(handle(" A/B & Co. ").as_deref(), Some("a-b-co"));
         assert_eq!(handle("日本"), None);
-    }
-
-    #[test]
-    fn the_closest_names_are_the_ones_meant() {
-        let known: Vec<String> = [
-            "Admin",
-            "Analyst",
-            "Sales Agent",
-            "Sales Manager",
-            "Tech Support",
-        ]
-        .map(str::to_owned)
-        .into();
-        assert_eq!(closest("Analist", &known), ["Analyst"]);
-        assert_eq!(closest("sales", &known), ["Sales Agent", "Sales Manager"]);
-        assert_eq!(closest("Administrator", &known)[0], "Admin");
-        assert!(closest("zzzzzz", &known).is_empty());
     }
 }

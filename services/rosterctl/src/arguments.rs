@@ -1,30 +1,57 @@
-//! The command line, as `--help` shows it.
+//! The command line, as `--help` shows it: what all commands take. What each takes stands with it, in
+//! `commands/`.
 
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use prost_types::Timestamp;
 
-const EXAMPLES: &str = "\
+use crate::commands::{
+    access::Access,
+    credentials::Credentials,
+    entities::Entities,
+    events::Events,
+    grants::Grants,
+    groups::Groups,
+    members::Members,
+    roles::Roles,
+    sites::Sites,
+    transfer::{Export, Import},
+};
+
+const NOTES: &str = "\
 Tokens: a command takes the one of --token-file or ROSTER_TOKEN. Where neither
 is given, making sites and administering credentials take
 ROSTER_BOOTSTRAP_TOKEN, or else, like everything, ROSTER_SERVICE_TOKEN. In the
 folder of a development stack (`make run`) all of it is read from
 .roster/dev.env, unless --addr or ROSTER_GRPC_ADDR names another identity.
 
+Names: a member is named by user name or id; a role, business entity or group by
+name or id, whatever the case.
+
 Examples:
   rosterctl sites create acme --owner-email olivia@acme.example \\
       --given-name Olivia --family-name Owner
   rosterctl --site acme credentials issue --label Okta --scope provision > token
-  rosterctl --site acme credentials list
-  rosterctl --site acme access show olivia@acme.example
+  rosterctl --site acme access check ann@acme.example --permission invoices.view
+  rosterctl --site acme import members people.csv --dry-run
   rosterctl --site acme --output json events list --limit 20
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the token is not valid or
-may not, 4 not found, 5 identity can't be reached";
+Exit codes:
+  0  done; of a question: yes
+  1  failed: a fault of identity, of this machine, of a file
+  2  wrong usage, or a value that identity does not take
+  3  the token is not valid, or may not
+  4  not found
+  5  identity can't be reached, did not answer in time, or is overloaded
+  6  refused as things stand: taken already, still in use, changed meanwhile
+  7  of a question: no (access check, credentials verify, groups lint)
+  8  done in part: some rows of an import were refused";
 
-/// Administers Roster's sites and credentials, and shows who may do what.
+/// Administers a Roster: sites, their teams and credentials, and who may do what.
 #[derive(Debug, Parser)]
-#[command(name = "rosterctl", version, after_help = EXAMPLES)]
+#[command(name = "rosterctl", version, after_help = NOTES)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -40,14 +67,27 @@ pub(crate) struct Global {
         long,
         global = true,
         env = "ROSTER_GRPC_ADDR",
+        hide_env_values = true,
         value_name = "HOST:PORT"
     )]
     pub(crate) addr: Option<String>,
     /// A file that holds the token and nothing else (or the token in ROSTER_TOKEN)
-    #[arg(long, global = true, env = "ROSTER_TOKEN_FILE", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        env = "ROSTER_TOKEN_FILE",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
     pub(crate) token_file: Option<PathBuf>,
     /// The site's domain; a token of one site may leave it out
-    #[arg(long, global = true, env = "ROSTER_SITE_DOMAIN", value_name = "DOMAIN")]
+    #[arg(
+        long,
+        global = true,
+        env = "ROSTER_SITE_DOMAIN",
+        hide_env_values = true,
+        value_name = "DOMAIN"
+    )]
     pub(crate) site: Option<String>,
     /// How to print answers
     #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
@@ -65,125 +105,65 @@ pub(crate) enum Output {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Sites
+    /// Sites and their settings
     #[command(subcommand)]
     Sites(Sites),
     /// Credentials: the secrets that speak for callers
     #[command(subcommand)]
     Credentials(Credentials),
-    /// What a member may do, and why
+    /// Members: the people on a site's team
+    #[command(subcommand)]
+    Members(Members),
+    /// Roles and their permissions
+    #[command(subcommand)]
+    Roles(Roles),
+    /// Business entities
+    #[command(subcommand)]
+    Entities(Entities),
+    /// Groups, as an identity provider pushes them
+    #[command(subcommand)]
+    Groups(Groups),
+    /// Direct grants: given by a service or an operator
+    #[command(subcommand)]
+    Grants(Grants),
+    /// Who may do what, and why: now, or as of a moment of the past
     #[command(subcommand)]
     Access(Access),
     /// The record of every change
     #[command(subcommand)]
     Events(Events),
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Sites {
-    /// Make a site, with its first Owner and the built-in roles
-    Create {
-        /// The site's domain: a DNS label, such as acme
-        domain: String,
-        /// The e-mail address that the Owner signs in by
-        #[arg(long)]
-        owner_email: String,
-        /// The Owner's given name
-        #[arg(long)]
-        given_name: String,
-        /// The Owner's family name
-        #[arg(long)]
-        family_name: String,
-    },
-    /// Show a site and its settings
-    Show,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Credentials {
-    /// Issue a credential and print its token, this once
-    Issue {
-        /// A name for people
-        #[arg(long)]
-        label: String,
-        /// What it may do; may be given several times
-        #[arg(long = "scope", required = true, value_enum)]
-        scopes: Vec<ScopeName>,
-        /// When it stops working by itself: 90d, 12h, 30m
-        #[arg(long, value_name = "TIME", value_parser = parse_time)]
-        expires_in: Option<Duration>,
-        /// For all sites instead of one
-        #[arg(long)]
-        all_sites: bool,
-    },
-    /// List credentials, the revoked and expired ones too
-    List {
-        /// Those of all sites instead of one's
-        #[arg(long)]
-        all_sites: bool,
-    },
-    /// Revoke a credential: it stops working everywhere within a second
-    Revoke {
-        /// The credential's id
-        id: String,
-        /// One of those of all sites
-        #[arg(long)]
-        all_sites: bool,
+    /// Write members, groups or grants to a file
+    Export(Export),
+    /// Make members, groups or grants from a file; safe to run again
+    Import(Import),
+    /// Print what a shell needs to complete this command line
+    #[command(after_help = "\
+Examples:
+  rosterctl completions bash > ~/.local/share/bash-completion/completions/rosterctl
+  rosterctl completions zsh > ~/.zfunc/_rosterctl
+  rosterctl completions fish > ~/.config/fish/completions/rosterctl.fish")]
+    Completions {
+        /// Which shell
+        shell: Shell,
     },
 }
 
-/// What a credential may do.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub(crate) enum ScopeName {
-    /// Speak for an identity provider
-    Provision,
-    /// Read everything
-    Read,
-    /// Write everything that the write_ scopes allow
-    Write,
-    /// Administer sites and credentials
-    Administer,
-    /// Ask who may do what
-    Check,
-    /// Follow events
-    Watch,
-    /// Write members
-    WriteMembers,
-    /// Write groups and who is in them
-    WriteGroups,
-    /// Write custom roles
-    WriteRoles,
-    /// Write business entities
-    WriteBusinessEntities,
-    /// Write direct grants
-    WriteGrants,
+/// Of every write.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct DryRun {
+    /// Say what it would do, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum Access {
-    /// Show a member's roles, business entities and permissions, with the grants behind them
-    Show {
-        /// The member's user name or id
-        member: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Events {
-    /// List events, oldest first: the newest ones, or those after a number
-    List {
-        /// Only events with a greater number
-        #[arg(long, value_name = "NUMBER")]
-        after: Option<i64>,
-        /// How many at the most
-        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i32).range(1..=1000))]
-        limit: i32,
-    },
+/// A moment: RFC 3339, such as 2026-10-01T12:00:00Z.
+pub(crate) fn parse_moment(text: &str) -> Result<Timestamp, String> {
+    text.parse()
+        .map_err(|_| format!("{text:?} is not a time such as 2026-10-01T12:00:00Z"))
 }
 
 /// A number and a unit: `90d`, `12h`, `30m`.
-fn parse_time(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is not a time such as 90d, 12h or 30m");
     let unit = match text.chars().last() {
         Some('d') => 24 * 60 * 60,
@@ -208,6 +188,41 @@ mod tests {
     #[test]
     fn the_command_line_holds_together() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_an_example() {
+        fn check(command: &clap::Command, path: &str) {
+            for inner in command.get_subcommands() {
+                let path = format!("{path} {}", inner.get_name());
+                if inner.has_subcommands() {
+                    check(inner, &path);
+                } else {
+                    let help = inner
+                        .get_after_help()
+                        .map(ToString::to_string)
+                        .unwrap_or_default();
+                    assert!(
+                        help.contains(&format!("Example")) && help.contains("rosterctl"),
+                        "{path}"
+                    );
+                }
+            }
+        }
+        check(&Arguments::command(), "rosterctl");
+    }
+
+    #[test]
+    fn moments_are_rfc_3339() {
+        assert_eq!(
+            parse_moment("2026-10-01T12:00:00Z").unwrap().seconds,
+            1_790_856_000
+        );
+        assert_eq!(
+            parse_moment("2026-10-01T14:00:00+02:00").unwrap().seconds,
+            1_790_856_000
+        );
+        assert!(parse_moment("yesterday").is_err());
     }
 
     #[test]

@@ -1,13 +1,20 @@
 //! Where identity is and which token to call it with: from the command line, the environment, and the
 //! facts that a development stack leaves in its folder.
 
-use std::{collections::BTreeMap, env, fs, path::Path, time::Duration};
+use std::{
+    cell::OnceCell,
+    collections::BTreeMap,
+    env, fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use identity_proto::v1::{SiteRef, site_ref};
 use tonic::{
-    Request,
+    Code, Request, Response, Status,
     transport::{Channel, Endpoint},
 };
+use tonic_types::StatusExt;
 
 use crate::{
     arguments::{Global, Output},
@@ -20,17 +27,27 @@ const DEV_ENV: &str = ".roster/dev.env";
 /// How long one call may take.
 const DEADLINE: Duration = Duration::from_secs(30);
 
+/// How long a call is sent again where identity is away or has too much to do, by a command that makes many.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long to wait before that where identity does not say; twice as long each time.
+const PAUSE: Duration = Duration::from_millis(200);
+/// The longest of those pauses.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
 /// Everything that a command needs besides its own arguments.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Settings {
     addr: String,
     site: Option<String>,
     tokens: Tokens,
+    patience: Duration,
+    /// The one connection of a command, made when it is first needed.
+    channel: OnceCell<Channel>,
     pub(crate) output: Output,
 }
 
 /// The tokens at hand.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Tokens {
     given: Option<String>,
     bootstrap: Option<String>,
@@ -43,7 +60,7 @@ pub(crate) enum Purpose {
     /// Making sites, administering credentials: also the bootstrap token may.
     Administer,
     /// Everything else.
-    Read,
+    Work,
 }
 
 impl Settings {
@@ -92,8 +109,19 @@ impl Settings {
                 bootstrap: find("ROSTER_BOOTSTRAP_TOKEN"),
                 service: find("ROSTER_SERVICE_TOKEN"),
             },
+            patience: Duration::ZERO,
+            channel: OnceCell::new(),
             output: global.output,
         })
+    }
+
+    /// The same for a command that makes many calls: it waits and tries again where identity is away or has
+    /// too much to do.
+    pub(crate) fn patient(&self) -> Self {
+        Self {
+            patience: PATIENCE,
+            ..self.clone()
+        }
     }
 
     /// The site that was named, if any.
@@ -104,21 +132,42 @@ impl Settings {
         })
     }
 
-    /// A channel to identity; it connects with the first call.
+    /// The domain of the site that was named, if any.
+    pub(crate) fn domain(&self) -> Option<String> {
+        self.site.clone()
+    }
+
+    /// The channel to identity; it connects with the first call.
     pub(crate) fn channel(&self) -> Result<Channel, Failure> {
+        if let Some(channel) = self.channel.get() {
+            return Ok(channel.clone());
+        }
         let url = match self.addr.contains("://") {
             true => self.addr.clone(),
             false => format!("http://{}", self.addr),
         };
         let endpoint = Endpoint::from_shared(url)
             .map_err(|_| Failure::new(format!("{:?} is no address: host:port", self.addr)))?;
-        Ok(endpoint
+        let channel = endpoint
             .connect_timeout(Duration::from_secs(5))
-            .connect_lazy())
+            .tcp_nodelay(true)
+            .connect_lazy();
+        Ok(self.channel.get_or_init(|| channel).clone())
     }
 
     /// A request with the token for this purpose.
     pub(crate) fn request<T>(&self, purpose: Purpose, message: T) -> Result<Request<T>, Failure> {
+        let mut request = self.request_of_any_length(purpose, message)?;
+        request.set_timeout(DEADLINE);
+        Ok(request)
+    }
+
+    /// The same without a deadline, for a stream.
+    pub(crate) fn request_of_any_length<T>(
+        &self,
+        purpose: Purpose,
+        message: T,
+    ) -> Result<Request<T>, Failure> {
         let Tokens {
             given,
             bootstrap,
@@ -126,7 +175,7 @@ impl Settings {
         } = &self.tokens;
         let token = match purpose {
             Purpose::Administer => given.as_ref().or(bootstrap.as_ref()).or(service.as_ref()),
-            Purpose::Read => given.as_ref().or(service.as_ref()),
+            Purpose::Work => given.as_ref().or(service.as_ref()),
         };
         let Some(token) = token else {
             return Err(Failure::new(
@@ -138,8 +187,40 @@ impl Settings {
             .parse()
             .map_err(|_| Failure::new("the token has characters that a token can't have"))?;
         request.metadata_mut().insert("authorization", value);
-        request.set_timeout(DEADLINE);
         Ok(request)
+    }
+
+    /// Makes a call that may be made twice: a read, or a write whose second time finds it done.
+    pub(crate) async fn call<M: Clone, T>(
+        &self,
+        purpose: Purpose,
+        message: &M,
+        mut send: impl AsyncFnMut(Request<M>) -> Result<Response<T>, Status>,
+    ) -> Result<T, Failure> {
+        let begin = Instant::now();
+        let mut pause = PAUSE;
+        loop {
+            let status = match send(self.request(purpose, message.clone())?).await {
+                Ok(response) => return Ok(response.into_inner()),
+                Err(status) => status,
+            };
+            let asked = status
+                .get_details_retry_info()
+                .and_then(|info| info.retry_delay);
+            let passing = match status.code() {
+                Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => true,
+                // A limit of the site's does not pass; a version that has moved is not what was asked for.
+                Code::ResourceExhausted => asked.is_some(),
+                Code::Aborted => !Failure::of_call(&self.addr, &status).is("VERSION_MISMATCH"),
+                _ => false,
+            };
+            let wait = asked.unwrap_or(pause).min(LONGEST_PAUSE);
+            if !passing || begin.elapsed() + wait > self.patience {
+                return Err(Failure::of_call(&self.addr, &status));
+            }
+            tokio::time::sleep(wait).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
     }
 
     /// Where identity is.
@@ -206,7 +287,7 @@ mod tests {
             token(&settings, Purpose::Administer).unwrap(),
             "Bearer boot"
         );
-        assert_eq!(token(&settings, Purpose::Read).unwrap(), "Bearer service");
+        assert_eq!(token(&settings, Purpose::Work).unwrap(), "Bearer service");
     }
 
     #[test]
@@ -239,7 +320,7 @@ mod tests {
         };
         let settings = Settings::of(&with_file, variable, &dev_env()).unwrap();
         assert_eq!(
-            token(&settings, Purpose::Read).unwrap(),
+            token(&settings, Purpose::Work).unwrap(),
             "Bearer from-a-file"
         );
     }
@@ -248,7 +329,7 @@ mod tests {
     fn without_any_token_it_says_what_to_do() {
         let settings = Settings::of(&global(), |_| None, &BTreeMap::new()).unwrap();
         assert_eq!(settings.addr(), DEFAULT_ADDR);
-        let failure = settings.request(Purpose::Read, ()).unwrap_err();
+        let failure = settings.request(Purpose::Work, ()).unwrap_err();
         assert!(failure.to_string().contains("ROSTER_TOKEN"));
     }
 }

@@ -1,23 +1,51 @@
 //! What went wrong, in words for an operator, and the exit code that says so to a script.
 
-use std::{fmt, process::ExitCode};
+use std::{collections::HashMap, fmt, process::ExitCode};
 
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
+
+/// The exit code of wrong usage, clap's too.
+const USAGE: u8 = 2;
+/// The exit code of what was not found.
+const NOT_FOUND: u8 = 4;
+/// The exit code of what is refused as things stand.
+const CONFLICT: u8 = 6;
+/// The exit code of a question whose answer is no.
+pub(crate) const NO: u8 = 7;
+/// The exit code of what was done in part.
+pub(crate) const IN_PART: u8 = 8;
 
 /// Why a command failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
     message: String,
     exit_code: u8,
+    /// What identity said of its refusal, for programs: the reason, and facts with it.
+    info: Option<(String, HashMap<String, String>)>,
 }
 
 impl Failure {
     /// A failure of this program's own.
     pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self::with(1, message)
+    }
+
+    /// Arguments that do not fit together, or a file that is not as it should be.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::with(USAGE, message)
+    }
+
+    /// Something that was named and is not there.
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        Self::with(NOT_FOUND, message)
+    }
+
+    fn with(exit_code: u8, message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
-            exit_code: 1,
+            exit_code,
+            info: None,
         }
     }
 
@@ -48,7 +76,31 @@ impl Failure {
         Self {
             message,
             exit_code: exit_code(status.code()),
+            info: details
+                .error_info()
+                .map(|info| (info.reason.clone(), info.metadata.clone())),
         }
+    }
+
+    /// Whether identity gave this reason.
+    pub(crate) fn is(&self, reason: &str) -> bool {
+        self.reason() == reason
+    }
+
+    /// The reason that identity gave; empty where it gave none.
+    pub(crate) fn reason(&self) -> &str {
+        self.info.as_ref().map_or("", |(reason, _)| reason)
+    }
+
+    /// A fact that came with the reason.
+    pub(crate) fn fact(&self, name: &str) -> Option<&str> {
+        let (_, facts) = self.info.as_ref()?;
+        facts.get(name).map(String::as_str)
+    }
+
+    /// Whether identity looked at what was asked and refused just that: the next thing may be taken.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self.exit_code, USAGE | NOT_FOUND | CONFLICT) || self.is("LAST_OWNER")
     }
 
     /// The exit code of the process.
@@ -73,10 +125,12 @@ fn hint(reason: &str) -> Option<&'static str> {
 
 fn exit_code(code: Code) -> u8 {
     match code {
+        Code::InvalidArgument | Code::OutOfRange | Code::Unimplemented => USAGE,
         Code::Unauthenticated | Code::PermissionDenied => 3,
-        Code::NotFound => 4,
-        Code::Unavailable | Code::DeadlineExceeded => 5,
-        _ => 1,
+        Code::NotFound => NOT_FOUND,
+        Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Cancelled => 5,
+        Code::AlreadyExists | Code::FailedPrecondition | Code::Aborted => CONFLICT,
+        Code::Ok | Code::Unknown | Code::Internal | Code::DataLoss => 1,
     }
 }
 

@@ -2,8 +2,9 @@
 //! RFC 3339, and what is not there is null.
 
 use identity_proto::v1::{
-    AccessChange, AccessTarget, Credential, Event, Grant, GrantedTarget, ListMemberAccessResponse,
-    Receipt, Site, grant::Source,
+    AccessAnswer, AccessChange, AccessTarget, Actor, BusinessEntity, Credential, DirectGrant,
+    Event, Grant, GrantedTarget, Group, ListMemberAccessResponse, Member, MemberWithAccess,
+    NamedRef, Receipt, Remedy, Role, Site, grant::Source,
 };
 use prost_types::{Struct, Timestamp, Value as ProtoValue, value::Kind};
 use serde_json::{Value, json};
@@ -61,7 +62,8 @@ fn granted(granted: &GrantedTarget) -> Value {
     })
 }
 
-fn grant(grant: &Grant) -> Value {
+/// A grant.
+pub(crate) fn grant(grant: &Grant) -> Value {
     let source = match &grant.source {
         Some(Source::Group(group)) => {
             json!({"group": {"group_id": group.group_id, "display_name": group.display_name}})
@@ -70,6 +72,7 @@ fn grant(grant: &Grant) -> Value {
             "grant_id": direct.grant_id,
             "actor": direct.actor,
             "reason": direct.reason,
+            "end_time": time(direct.end_time.as_ref()),
         }}),
         Some(Source::Entitlement(_)) => json!({"entitlement": {}}),
         None => Value::Null,
@@ -82,26 +85,162 @@ fn grant(grant: &Grant) -> Value {
     })
 }
 
+/// A direct grant.
+pub(crate) fn direct_grant(given: &DirectGrant) -> Value {
+    let ending = given.ending.as_ref().map(|ending| {
+        json!({
+            "time": time(ending.time.as_ref()),
+            "revision": ending.revision,
+            "actor": actor(ending.actor.as_ref()),
+        })
+    });
+    json!({
+        "grant": given.grant.as_ref().map(grant),
+        "member_id": given.member_id,
+        "user_name": given.user_name,
+        "ending": ending,
+    })
+}
+
+fn actor(of: Option<&Actor>) -> Value {
+    let actor = of.cloned().unwrap_or_default();
+    json!({"credential_id": some(&actor.credential_id), "label": actor.label})
+}
+
 fn target(target: Option<&AccessTarget>) -> Value {
     let (kind, name, id) = show::target(target);
     json!({"kind": kind.replace(' ', "_"), "id": id, "name": name})
 }
 
+/// A member.
+pub(crate) fn member(member: &Member) -> Value {
+    let entitlements = member.entitlements.clone().unwrap_or_default();
+    let access = member.access.clone().unwrap_or_default();
+    let groups = member
+        .groups
+        .iter()
+        .map(|group| json!({"id": group.id, "display_name": group.display_name}));
+    json!({
+        "id": member.id,
+        "user_name": member.user_name,
+        "external_id": some(&member.external_id),
+        "active": member.active,
+        "profile": member.profile,
+        "version": member.version,
+        "create_time": time(member.create_time.as_ref()),
+        "update_time": time(member.update_time.as_ref()),
+        "groups": groups.collect::<Vec<_>>(),
+        "access": {
+            "roles": named_list(&access.roles),
+            "business_entities": named_list(&access.business_entities),
+            "reach": access.reach().as_str_name(),
+        },
+        "entitlements": {
+            "roles": named_list(&entitlements.roles),
+            "business_entities": named_list(&entitlements.business_entities),
+        },
+    })
+}
+
+/// A role.
+pub(crate) fn role(role: &Role) -> Value {
+    json!({
+        "id": role.id,
+        "name": role.name,
+        "built_in": role.built_in,
+        "permissions": role.permissions,
+        "version": role.version,
+    })
+}
+
+/// A business entity.
+pub(crate) fn business_entity(entity: &BusinessEntity) -> Value {
+    json!({
+        "id": entity.id,
+        "name": entity.name,
+        "handle": entity.handle,
+        "version": entity.version,
+    })
+}
+
+/// A group; its members only where they were read.
+pub(crate) fn group(group: &Group, with_members: bool) -> Value {
+    let mut object = json!({
+        "id": group.id,
+        "display_name": group.display_name,
+        "external_id": some(&group.external_id),
+        "target": group.target.as_ref().map(|of| target(Some(of))),
+        "version": group.version,
+        "create_time": time(group.create_time.as_ref()),
+        "update_time": time(group.update_time.as_ref()),
+    });
+    if with_members {
+        object["member_ids"] = json!(group.member_ids);
+    }
+    object
+}
+
+/// The answer to a question of access.
+pub(crate) fn answer(answer: &AccessAnswer) -> Value {
+    json!({
+        "allowed": answer.allowed,
+        "denial": some_name(answer.denial().as_str_name()),
+        "member_id": some(&answer.member_id),
+        "grants": answer.grants.iter().map(grant).collect::<Vec<_>>(),
+        "reach_reason": some_name(answer.reach_reason().as_str_name()),
+        "reach_grants": answer.reach_grants.iter().map(grant).collect::<Vec<_>>(),
+    })
+}
+
+/// A member in a listing of access.
+pub(crate) fn member_with_access(member: &MemberWithAccess) -> Value {
+    json!({
+        "member_id": member.member_id,
+        "user_name": member.user_name,
+        "grants": member.grants.iter().map(grant).collect::<Vec<_>>(),
+        "reach_reason": some_name(member.reach_reason().as_str_name()),
+        "reach_grants": member.reach_grants.iter().map(grant).collect::<Vec<_>>(),
+    })
+}
+
+/// What would give a member what is missing.
+pub(crate) fn remedy(remedy: &Remedy) -> Value {
+    json!({
+        "target": target(remedy.target.as_ref()),
+        "group_id": some(&remedy.group_id),
+        "group_display_name": some(&remedy.group_display_name),
+    })
+}
+
+fn named_list(list: &[NamedRef]) -> Vec<Value> {
+    let named = |named: &NamedRef| json!({"id": named.id, "name": named.name});
+    list.iter().map(named).collect()
+}
+
+/// The name of an enum's value; none for the one that says nothing.
+fn some_name(name: &str) -> Option<&str> {
+    (!name.ends_with("_UNSPECIFIED")).then_some(name)
+}
+
 /// An event.
 pub(crate) fn event(event: &Event) -> Value {
-    let actor = event.actor.clone().unwrap_or_default();
     json!({
         "number": event.number,
         "time": time(event.time.as_ref()),
         "kind": event.kind,
-        "actor": {"credential_id": some(&actor.credential_id), "label": actor.label},
+        "actor": actor(event.actor.as_ref()),
         "subject_kind": event.subject_kind,
         "subject_id": event.subject_id,
         "trace_id": some(&event.trace_id),
         "site_id": event.site_id,
+        "site_domain": event.site_domain,
         "before": event.before.as_ref().map(object),
         "after": event.after.as_ref().map(object),
         "access_changes": event.access_changes.iter().map(change).collect::<Vec<_>>(),
+        "members": event.members,
+        "gained": event.gained,
+        "lost": event.lost,
+        "unknown_member_ids": event.unknown_member_ids,
     })
 }
 
@@ -116,6 +255,8 @@ pub(crate) fn receipt(receipt: Option<&Receipt>) -> Value {
         "members": receipt.members,
         "gained": receipt.gained,
         "lost": receipt.lost,
+        "unknown_member_ids": receipt.unknown_member_ids,
+        "access_changes": receipt.access_changes.iter().map(change).collect::<Vec<_>>(),
     })
 }
 

@@ -4,6 +4,8 @@ mod arguments;
 mod commands;
 mod connection;
 mod failure;
+#[cfg(test)]
+mod guide;
 mod json;
 mod show;
 
@@ -14,16 +16,16 @@ use clap::Parser;
 use crate::{arguments::Arguments, connection::Settings};
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let outcome = Settings::resolve(&arguments.global).and_then(|settings| {
+    let Arguments { global, command } = Arguments::parse();
+    let outcome = Settings::resolve(&global).and_then(|settings| {
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(failure::Failure::from)?
-            .block_on(commands::run(&settings, arguments))
+            .block_on(commands::run(&settings, command))
     });
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(outcome) => ExitCode::from(outcome.exit_code()),
         Err(failure) => {
             eprintln!("error: {failure}");
             failure.exit_code()

@@ -1,7 +1,10 @@
 //! Tables and words for people.
 
 use comfy_table::{Table, presets};
-use identity_proto::v1::{AccessTarget, Grant, Reach, Scope, access_target::Target, grant::Source};
+use identity_proto::v1::{
+    AccessTarget, Denial, Grant, Reach, ReachReason, Receipt, Scope, access_target::Target,
+    grant::Source,
+};
 use prost_types::Timestamp;
 
 /// A table with these columns.
@@ -78,6 +81,58 @@ pub(crate) fn target(target: Option<&AccessTarget>) -> (&'static str, &str, &str
     }
 }
 
+/// What a write did, or, in a dry run, would do.
+pub(crate) fn receipt(receipt: Option<&Receipt>, dry_run: bool) -> String {
+    let begin = if dry_run {
+        "Dry run: nothing was changed"
+    } else {
+        "Done"
+    };
+    let Some(receipt) = receipt else {
+        return format!("{begin}.");
+    };
+    let mut text = match (receipt.changed, dry_run) {
+        (false, _) => format!(
+            "Nothing to change: it is so already, at revision {}.",
+            receipt.revision
+        ),
+        (true, true) => format!(
+            "{begin}, at revision {}. It would touch {}.",
+            receipt.revision,
+            count(receipt.members, "member")
+        ),
+        (true, false) => format!(
+            "{begin} at revision {}; it touched {}.",
+            receipt.revision,
+            count(receipt.members, "member")
+        ),
+    };
+    for change in &receipt.access_changes {
+        let (kind, name, _) = target(change.target.as_ref());
+        for (what, ids) in [
+            ("gained", &change.gained_member_ids),
+            ("lost", &change.lost_member_ids),
+        ] {
+            if !ids.is_empty() {
+                text.push_str(&format!("\n  {what:<6}  {kind} {name}: {}", ids.join(", ")));
+            }
+        }
+    }
+    if !receipt.unknown_member_ids.is_empty() {
+        let ids = receipt.unknown_member_ids.join(", ");
+        text.push_str(&format!("\n  left out, as no members of the site: {ids}"));
+    }
+    text
+}
+
+/// How many there are of something.
+pub(crate) fn count(number: i64, what: &str) -> String {
+    match number {
+        1 => format!("1 {what}"),
+        _ => format!("{number} {what}s"),
+    }
+}
+
 /// Where a grant comes from.
 pub(crate) fn source(grant: &Grant) -> String {
     match &grant.source {
@@ -85,6 +140,39 @@ pub(crate) fn source(grant: &Grant) -> String {
         Some(Source::Direct(direct)) => format!("{}: {}", direct.actor, direct.reason),
         Some(Source::Entitlement(_)) => "the member's own attribute".to_owned(),
         None => "-".to_owned(),
+    }
+}
+
+/// When a grant ends by itself; a dash where it does not.
+pub(crate) fn end(grant: &Grant) -> String {
+    match &grant.source {
+        Some(Source::Direct(direct)) => time(direct.end_time.as_ref()),
+        _ => time(None),
+    }
+}
+
+/// Why a question is answered with no.
+pub(crate) fn denial(denial: Denial) -> &'static str {
+    match denial {
+        Denial::MemberUnknown => "the site has no such member",
+        Denial::MemberInactive => "the member is not active",
+        Denial::RoleUnknown => "the site has no such role",
+        Denial::BusinessEntityUnknown => "the site has no such business entity",
+        Denial::RoleNotHeld => "the member does not hold the role",
+        Denial::PermissionNotHeld => "no role of the member carries the permission",
+        Denial::NotReached => "the member's roles do not reach there",
+        Denial::Unspecified => "identity does not say why",
+    }
+}
+
+/// Why roles reach where they were asked about; empty where that is not said.
+pub(crate) fn reach_reason(reason: ReachReason) -> &'static str {
+    match reason {
+        ReachReason::SiteUndivided => "the site is not divided",
+        ReachReason::OwnerOrAdmin => "Owner and Admin reach all",
+        ReachReason::Granted => "the business entity was granted",
+        ReachReason::Unassigned => "without a business entity a member reaches all of this site",
+        ReachReason::Unspecified => "",
     }
 }
 

@@ -1,6 +1,6 @@
 //! Filters, orders and pages.
 
-use identity_tests::scim::{ENTERPRISE, Scim, encode, user};
+use identity_tests::scim::{Answer, ENTERPRISE, Scim, encode, user};
 use serde_json::{Value, json};
 
 use super::{Place, found};
@@ -167,6 +167,54 @@ async fn a_filter_that_means_nothing_is_refused() {
             let detail = answer.error(400, "invalidFilter");
             assert!(detail.len() > 20, "{filter}: {detail}");
         }
+    }
+}
+
+/// Conformance: 13, 55.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_that_nests_too_deep_is_refused_by_the_limit_wherever_it_comes() {
+    let place = Place::new().await;
+    let scim = place.scim();
+    let [ann, .., group] = people(scim).await;
+    let refused = |answer: Answer, limit: &str| {
+        let detail = answer.error(400, "invalidFilter");
+        assert!(detail.contains(limit), "{detail}");
+    };
+    let brackets = |inner: &str| format!("{}{inner}{}", "(".repeat(65), ")".repeat(65));
+    let levels = (0..49).fold("id pr".to_owned(), |filter, level| {
+        format!("(externalId pr {} {filter})", ["and", "or"][level % 2])
+    });
+    let search = "urn:ietf:params:scim:api:messages:2.0:SearchRequest";
+    for path in ["/Users", "/Groups", "/"] {
+        for (filter, limit) in [
+            (brackets("id pr"), "64 levels"),
+            (levels.clone(), "48 levels"),
+        ] {
+            let listed = scim
+                .get(&format!("{path}?filter={}", encode(&filter)))
+                .await;
+            refused(listed, limit);
+            let body = json!({"schemas": [search], "filter": filter});
+            let path = format!("{}/.search", path.trim_end_matches('/'));
+            refused(scim.post(&path, &body).await, limit);
+        }
+    }
+    let roles = format!("/Roles?filter={}", encode(&brackets("id pr")));
+    refused(scim.get(&roles).await, "64 levels");
+    for (path, list) in [
+        (format!("/Users/{ann}"), "emails"),
+        (format!("/Groups/{group}"), "members"),
+    ] {
+        let inner = brackets("value eq \"x\"");
+        let remove = json!([{"op": "remove", "path": format!("{list}[{inner}]")}]);
+        refused(scim.patch(&path, remove.clone()).await, "64 levels");
+        let bulk = json!({
+            "schemas": ["urn:ietf:params:scim:api:messages:2.0:BulkRequest"],
+            "Operations": [{"method": "PATCH", "path": path, "data": remove}],
+        });
+        let done = scim.post("/Bulk", &bulk).await.is(200).body["Operations"][0].clone();
+        assert_eq!(done["response"]["scimType"], "invalidFilter", "{done:#}");
+        assert!(done["response"]["detail"].to_string().contains("64 levels"));
     }
 }
 

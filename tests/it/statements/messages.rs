@@ -92,7 +92,7 @@ async fn an_address_names_the_version_or_means_the_newest() {
     nothing.get("/Users").await.error(404, "");
 }
 
-/// Conformance: 4, 6, 116.
+/// Conformance: 4, 6, 32, 116.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_refusal_is_scims_error() {
     let place = Place::new().await;
@@ -100,6 +100,13 @@ async fn every_refusal_is_scims_error() {
     let nobody = Scim::new(&scim.url, "Bearer nobody");
     // `error` asserts the whole of it.
     nobody.get("/Users").await.error(401, "");
+    let in_address = format!("/Users?access_token={}", place.acme.scim_token);
+    Scim::new(&scim.url, "")
+        .get(&in_address)
+        .await
+        .error(401, "");
+    let read = scim.get("/Users").await.is(200);
+    assert_eq!(read.header("cache-control"), "no-store");
     scim.get("/Nothing").await.error(404, "");
     scim.get("/Users/nobody").await.error(404, "");
     scim.delete("/Users").await.error(405, "");

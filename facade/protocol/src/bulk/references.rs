@@ -3,6 +3,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::filter::text_end;
+
 const MARK: &str = "bulkId:";
 
 /// Puts ids into a path below the Site URL.
@@ -58,17 +60,21 @@ pub(super) fn replace(
     }
 }
 
+/// The quoted texts of a path are JSON's; between them nothing refers to anything.
 fn replace_quoted(text: &str, id_of: &mut dyn FnMut(&str) -> Option<String>) -> String {
     let mut replaced = String::with_capacity(text.len());
     let mut rest = text;
-    let mark = format!("\"{MARK}");
-    while let Some((before, after)) = rest.split_once(mark.as_str()) {
-        let (id, after) = after.split_once('"').unwrap_or((after, ""));
-        let id = id_of(id).unwrap_or_else(|| format!("{MARK}{id}"));
+    while let Some(start) = rest.find('"') {
+        let (before, quoted) = rest.split_at(start);
+        let Some(end) = text_end(quoted) else { break };
+        let (quoted, after) = quoted.split_at(end);
+        let text: Option<String> = serde_json::from_str(quoted).ok();
+        let id = text.and_then(|text| id_of(text.strip_prefix(MARK)?));
         replaced.push_str(before);
-        replaced.push('"');
-        replaced.push_str(&id);
-        replaced.push('"');
+        match id {
+            Some(id) => replaced.push_str(&Value::from(id).to_string()),
+            None => replaced.push_str(quoted),
+        }
         rest = after;
     }
     replaced.push_str(rest);
@@ -142,6 +148,28 @@ mod tests {
                 "Operations": [{"op": "remove", "path": "members[value eq \"A\" or value eq \"B\"]"}],
             })
         );
+    }
+
+    #[test]
+    fn in_a_path_only_whole_texts_refer() {
+        for (path, replaced) in [
+            // The quote that closes a text opens none, whatever follows it.
+            (
+                r#"members[value eq "bulkId:a"bulkId:b"]"#,
+                r#"members[value eq "A"bulkId:b"]"#,
+            ),
+            (r#"x[y eq "bulkId:a\"b"]"#, r#"x[y eq "A\"B"]"#),
+            (r#"x[y eq "about bulkId:a"]"#, r#"x[y eq "about bulkId:a"]"#),
+            (r#"x[y eq "bulkId:a"#, r#"x[y eq "bulkId:a"#),
+        ] {
+            let mut operation = Operation {
+                data: json!({ "path": path }),
+                ..Operation::default()
+            };
+            operation.replace(&mut |id| Some(id.to_uppercase()));
+            assert_eq!(operation.data["path"], replaced);
+            assert!(operation.references().is_empty());
+        }
     }
 
     #[test]

@@ -230,7 +230,7 @@ impl<'a> Parser<'a> {
 }
 
 /// Where a JSON text that begins with a quote ends, the closing quote included.
-fn text_end(text: &str) -> Option<usize> {
+pub(crate) fn text_end(text: &str) -> Option<usize> {
     let mut escaped = false;
     for (index, byte) in text.bytes().enumerate().skip(1) {
         match byte {

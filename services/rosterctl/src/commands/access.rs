@@ -1,39 +1,363 @@
 //! `rosterctl access`
 
+use clap::{Args, Subcommand};
 use identity_proto::v1::{
-    Grant, ListMemberAccessRequest, ListMemberAccessResponse, MemberRef,
-    access_service_client::AccessServiceClient, member_ref::Ref,
+    AccessQuestion, AsOf, CheckAccessRequest, CheckAccessResponse, ExplainAccessRequest,
+    ExplainAccessResponse, Grant, ListMemberAccessRequest, ListMemberAccessResponse,
+    ListMembersInBusinessEntityRequest, ListMembersWithPermissionRequest,
+    ListMembersWithRoleRequest, MemberWithAccess, ReachReason, access_question::Ability,
+    access_service_client::AccessServiceClient, as_of::Moment,
 };
+use serde_json::json;
 
-use super::{answer, print};
+use super::{
+    Outcome, answer,
+    named::{member, named},
+    print,
+};
 use crate::{
-    arguments::Access,
+    arguments::parse_moment,
     connection::{Purpose, Settings},
     failure::Failure,
     json, show,
 };
 
-pub(super) async fn run(settings: &Settings, command: Access) -> Result<(), Failure> {
-    let Access::Show { member } = command;
-    let request = ListMemberAccessRequest {
-        site: settings.site(),
-        member: Some(named(member)),
-        ..Default::default()
-    };
-    let request = settings.request(Purpose::Read, request)?;
-    let mut client = AccessServiceClient::new(settings.channel()?);
-    let access = answer(settings, client.list_member_access(request).await)?;
-    print(settings, || table(&access), || json::access(&access))
+/// Questions of who may do what.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Access {
+    /// Ask whether a member holds a permission or a role: exit code 0 for yes, 7 for no
+    #[command(after_help = "\
+Examples:
+  rosterctl access check ann@acme.example --permission invoices.view
+  rosterctl access check ann@acme.example --permission invoices.view --entity 'EU GmbH'
+  rosterctl access check ann@acme.example --role Admin --as-of 2026-10-01T12:00:00Z
+  if rosterctl access check ann@acme.example --role Owner; then echo 'may'; fi")]
+    Check {
+        #[command(flatten)]
+        question: Question,
+        #[command(flatten)]
+        as_of: AsOfArgs,
+    },
+    /// Explain the answer to a question: what is behind a yes, what would make a no a yes
+    #[command(after_help = "\
+Examples:
+  rosterctl access explain ann@acme.example --permission invoices.view --entity 'US Inc'
+  rosterctl access explain ann@acme.example --role Admin --as-of 1234")]
+    Explain {
+        #[command(flatten)]
+        question: Question,
+        #[command(flatten)]
+        as_of: AsOfArgs,
+    },
+    /// Show a member's roles, business entities and permissions, with the grants behind them
+    #[command(after_help = "\
+Examples:
+  rosterctl access show ann@acme.example
+  rosterctl access show ann@acme.example --as-of 2026-10-01T12:00:00Z")]
+    Show {
+        /// The member, by user name or id
+        member: String,
+        #[command(flatten)]
+        as_of: AsOfArgs,
+    },
+    /// List all who hold a role, reach a business entity or hold a permission
+    #[command(after_help = "\
+Examples:
+  rosterctl access who --role Admin
+  rosterctl access who --role Admin --as-of 2026-10-01T12:00:00Z
+  rosterctl access who --entity 'EU GmbH'
+  rosterctl access who --permission invoices.view --entity 'EU GmbH'")]
+    Who {
+        /// Who holds this role, by name or id
+        #[arg(long, conflicts_with_all = ["permission", "entity"], required_unless_present_any = ["permission", "entity"])]
+        role: Option<String>,
+        /// Who holds this permission
+        #[arg(long)]
+        permission: Option<String>,
+        /// Whose roles reach this business entity, by name or id; with --permission: who holds it there
+        #[arg(long)]
+        entity: Option<String>,
+        #[command(flatten)]
+        as_of: AsOfArgs,
+    },
 }
 
-/// A user name is an e-mail address; an id has no `@`.
-fn named(member: String) -> MemberRef {
-    let named = if member.contains('@') {
-        Ref::UserName(member)
-    } else {
-        Ref::Id(member)
+/// May this member do this, there?
+#[derive(Args, Debug)]
+pub(crate) struct Question {
+    /// The member, by user name or id
+    member: String,
+    /// A permission
+    #[arg(long, conflicts_with = "role", required_unless_present = "role")]
+    permission: Option<String>,
+    /// A role, by name or id
+    #[arg(long)]
+    role: Option<String>,
+    /// In which business entity, by name or id [default: in any]
+    #[arg(long)]
+    entity: Option<String>,
+}
+
+impl Question {
+    fn of_contract(self) -> AccessQuestion {
+        let role = self.role.map(|role| Ability::Role(named(role)));
+        AccessQuestion {
+            member: Some(member(self.member)),
+            ability: self.permission.map(Ability::Permission).or(role),
+            business_entity: self.entity.map(named),
+        }
+    }
+}
+
+/// When.
+#[derive(Args, Debug)]
+pub(crate) struct AsOfArgs {
+    /// As of a moment of the past: an event's number, or a time such as 2026-10-01T12:00:00Z
+    #[arg(long, value_name = "NUMBER|TIME", value_parser = parse_as_of)]
+    as_of: Option<AsOf>,
+}
+
+fn parse_as_of(text: &str) -> Result<AsOf, String> {
+    let moment = match text.parse() {
+        Ok(revision) => Moment::Revision(revision),
+        Err(_) => Moment::Time(parse_moment(text)?),
     };
-    MemberRef { r#ref: Some(named) }
+    Ok(AsOf {
+        moment: Some(moment),
+    })
+}
+
+pub(super) async fn run(settings: &Settings, command: Access) -> Result<Outcome, Failure> {
+    let mut client = AccessServiceClient::new(settings.channel()?);
+    match command {
+        Access::Check { question, as_of } => {
+            let request = CheckAccessRequest {
+                site: settings.site(),
+                question: Some(question.of_contract()),
+                as_of: as_of.as_of,
+                ..CheckAccessRequest::default()
+            };
+            let request = settings.request(Purpose::Work, request)?;
+            let checked = answer(settings, client.check_access(request).await)?;
+            let allowed = checked.answer.as_ref().is_some_and(|answer| answer.allowed);
+            print(
+                settings,
+                || verdict(&checked),
+                || {
+                    let answer = checked.answer.as_ref().map(json::answer);
+                    json!({"answer": answer, "revision": checked.revision})
+                },
+            )?;
+            Ok(Outcome::of(allowed))
+        }
+        Access::Explain { question, as_of } => {
+            let request = ExplainAccessRequest {
+                site: settings.site(),
+                question: Some(question.of_contract()),
+                as_of: as_of.as_of,
+                ..ExplainAccessRequest::default()
+            };
+            let request = settings.request(Purpose::Work, request)?;
+            let explained = answer(settings, client.explain_access(request).await)?;
+            let denials: Vec<&str> = explained
+                .missing()
+                .map(|denial| denial.as_str_name())
+                .collect();
+            print(
+                settings,
+                || explanation(&explained),
+                || {
+                    json!({
+                        "answer": explained.answer.as_ref().map(json::answer),
+                        "missing": denials,
+                        "sentences": explained.sentences,
+                        "remedies": explained.remedies.iter().map(json::remedy).collect::<Vec<_>>(),
+                        "revision": explained.revision,
+                    })
+                },
+            )
+        }
+        Access::Show {
+            member: name,
+            as_of,
+        } => {
+            let request = ListMemberAccessRequest {
+                site: settings.site(),
+                member: Some(member(name)),
+                as_of: as_of.as_of,
+                ..ListMemberAccessRequest::default()
+            };
+            let request = settings.request(Purpose::Work, request)?;
+            let access = answer(settings, client.list_member_access(request).await)?;
+            print(settings, || table(&access), || json::access(&access))
+        }
+        Access::Who {
+            role,
+            permission,
+            entity,
+            as_of,
+        } => {
+            let (members, revision) = who(settings, role, permission, entity, as_of.as_of).await?;
+            print(
+                settings,
+                || {
+                    format!(
+                        "{}\n{}, as of revision {revision}",
+                        listing(&members),
+                        show::count(members.len() as i64, "member")
+                    )
+                },
+                || {
+                    let members: Vec<_> = members.iter().map(json::member_with_access).collect();
+                    json!({"members": members, "revision": revision})
+                },
+            )
+        }
+    }
+}
+
+/// All pages of a listing, and the revision that they hold for.
+async fn who(
+    settings: &Settings,
+    role: Option<String>,
+    permission: Option<String>,
+    entity: Option<String>,
+    as_of: Option<AsOf>,
+) -> Result<(Vec<MemberWithAccess>, i64), Failure> {
+    const PAGE: Option<i32> = Some(1000);
+    let mut client = AccessServiceClient::new(settings.channel()?);
+    let mut members = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let (page, next, revision) = if let Some(role) = &role {
+            let request = ListMembersWithRoleRequest {
+                site: settings.site(),
+                role: Some(named(role.clone())),
+                as_of,
+                page_size: PAGE,
+                page_token,
+                ..ListMembersWithRoleRequest::default()
+            };
+            let request = settings.request(Purpose::Work, request)?;
+            let page = answer(settings, client.list_members_with_role(request).await)?;
+            (page.members, page.next_page_token, page.revision)
+        } else if let Some(permission) = &permission {
+            let request = ListMembersWithPermissionRequest {
+                site: settings.site(),
+                permission: permission.clone(),
+                business_entity: entity.clone().map(named),
+                as_of,
+                page_size: PAGE,
+                page_token,
+                ..ListMembersWithPermissionRequest::default()
+            };
+            let request = settings.request(Purpose::Work, request)?;
+            let page = answer(settings, client.list_members_with_permission(request).await)?;
+            (page.members, page.next_page_token, page.revision)
+        } else {
+            let request = ListMembersInBusinessEntityRequest {
+                site: settings.site(),
+                business_entity: entity.clone().map(named),
+                as_of,
+                page_size: PAGE,
+                page_token,
+                ..ListMembersInBusinessEntityRequest::default()
+            };
+            let request = settings.request(Purpose::Work, request)?;
+            let page = answer(
+                settings,
+                client.list_members_in_business_entity(request).await,
+            )?;
+            (page.members, page.next_page_token, page.revision)
+        };
+        members.extend(page);
+        if next.is_empty() {
+            return Ok((members, revision));
+        }
+        page_token = next;
+    }
+}
+
+fn verdict(checked: &CheckAccessResponse) -> String {
+    let answer = checked.answer.clone().unwrap_or_default();
+    let revision = format!("as of revision {}", checked.revision);
+    if !answer.allowed {
+        let why = show::denial(answer.denial());
+        return format!("No: {why} ({revision})");
+    }
+    let behind = grants("Has", answer.grants.iter());
+    let reach = grants(
+        reach_title(answer.reach_reason()),
+        answer.reach_grants.iter(),
+    );
+    let yes = match show::reach_reason(answer.reach_reason()) {
+        "" => format!("Yes ({revision})"),
+        reason => format!("Yes; {reason} ({revision})"),
+    };
+    paragraphs([Some(yes), behind, reach])
+}
+
+fn reach_title(reason: ReachReason) -> &'static str {
+    match reason {
+        ReachReason::OwnerOrAdmin => "Reaches by",
+        _ => "Reaches",
+    }
+}
+
+fn explanation(explained: &ExplainAccessResponse) -> String {
+    let remedies: Vec<String> = explained
+        .remedies
+        .iter()
+        .map(|remedy| {
+            let (kind, name, _) = show::target(remedy.target.as_ref());
+            match remedy.group_display_name.as_str() {
+                "" => format!("  {kind} {name} (no group gives it)"),
+                group => format!("  {kind} {name}, by the group {group}"),
+            }
+        })
+        .collect();
+    let remedies = (!remedies.is_empty())
+        .then(|| format!("Any of these would help:\n{}", remedies.join("\n")));
+    let revision = format!("As of revision {}", explained.revision);
+    paragraphs([
+        Some(explained.sentences.join("\n")),
+        remedies,
+        Some(revision),
+    ])
+}
+
+fn paragraphs(parts: [Option<String>; 3]) -> String {
+    parts.into_iter().flatten().collect::<Vec<_>>().join("\n\n")
+}
+
+fn listing(members: &[MemberWithAccess]) -> String {
+    let mut table = show::table(["User name", "By", "Reaches", "Id"]);
+    for member in members {
+        let sources = |grants: &[Grant]| {
+            let sources: Vec<String> = grants
+                .iter()
+                .map(|grant| {
+                    format!(
+                        "{}: {}",
+                        show::target(grant.target.as_ref()).1,
+                        show::source(grant)
+                    )
+                })
+                .collect();
+            sources.join("\n")
+        };
+        let reach = match sources(&member.reach_grants) {
+            granted if granted.is_empty() => show::reach_reason(member.reach_reason()).to_owned(),
+            granted => granted,
+        };
+        table.add_row([
+            member.user_name.as_str(),
+            &sources(&member.grants),
+            show::text(&reach),
+            &member.member_id,
+        ]);
+    }
+    table.to_string()
 }
 
 fn table(access: &ListMemberAccessResponse) -> String {
@@ -55,19 +379,15 @@ fn table(access: &ListMemberAccessResponse) -> String {
     let held = access.roles.iter().chain(&access.business_entities);
     let held = grants("Has", held.flat_map(|granted| &granted.grants));
     let suspended = grants("Would have again when active", access.suspended.iter());
-    [Some(facts), held, suspended]
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>()
-        .join("\n\n")
+    paragraphs([Some(facts), held, suspended])
 }
 
 fn grants<'a>(title: &str, grants: impl Iterator<Item = &'a Grant>) -> Option<String> {
-    let mut table = show::table([title, "Name", "By", "Since"]);
+    let mut table = show::table([title, "Name", "By", "Since", "Until"]);
     for grant in grants {
         let (kind, name, _) = show::target(grant.target.as_ref());
         let since = show::time(grant.since.as_ref());
-        table.add_row([kind, name, &show::source(grant), &since]);
+        table.add_row([kind, name, &show::source(grant), &since, &show::end(grant)]);
     }
     (!table.is_empty()).then(|| table.to_string())
 }
@@ -82,15 +402,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_member_is_named_by_address_or_id() {
+    fn a_moment_is_a_number_or_a_time() {
         assert_eq!(
-            named("a@b".to_owned()).r#ref,
-            Some(Ref::UserName("a@b".to_owned()))
+            parse_as_of("17").unwrap().moment,
+            Some(Moment::Revision(17))
         );
-        assert_eq!(
-            named("0198".to_owned()).r#ref,
-            Some(Ref::Id("0198".to_owned()))
-        );
+        assert!(matches!(
+            parse_as_of("2026-10-01T12:00:00Z").unwrap().moment,
+            Some(Moment::Time(_))
+        ));
+        assert!(parse_as_of("yesterday").is_err());
     }
 
     #[test]

@@ -1,23 +1,34 @@
-//! The group-name convention: `CB/<domain>/ROLE/<name>` and `CB/<domain>/BE/<name>`.
-//!
+#![doc = include_str!("../README.md")]
 //! Reading a name needs no knowledge of the site: what was read travels with the write, and identity says whether
 //! such a target exists. Where it does not, the sentence for the administrator is made here.
 
 use identity_proto::v1::{ErrorReason, TargetByName, TargetKind};
+use roster_folding::key;
 
 /// The most names that a message lists.
 const LISTED: usize = 12;
 
 /// The longest name of a role or a business entity, in bytes.
-pub(crate) const MAX_NAME: usize = 255;
+pub const MAX_NAME: usize = 255;
 
 /// A group's display name, and the first part that the convention's names have.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Naming<'a> {
+pub struct Naming<'a> {
     /// The literal first part.
-    pub(crate) prefix: &'a str,
+    pub prefix: &'a str,
     /// The display name as it was sent.
-    pub(crate) display_name: &'a str,
+    pub display_name: &'a str,
+}
+
+/// Checks the first part that the names of the convention are to have.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn prefix(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains('/') || text.trim() != text {
+        return Err("expected a text without slashes and surrounding space".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// What a display name says.
@@ -47,7 +58,7 @@ enum Problem {
 
 impl<'a> Naming<'a> {
     /// What the name says, as identity wants it.
-    pub(crate) fn target(&self) -> TargetByName {
+    pub fn target(&self) -> TargetByName {
         match self.read() {
             Reading::Target { kind, domain, name } => TargetByName {
                 kind: kind.into(),
@@ -75,7 +86,7 @@ impl<'a> Naming<'a> {
         if first != self.prefix {
             // `cb/acme/..` and ` CB/acme/..` are meant for us; taken for outsiders they would be kept
             // by a site that keeps those, and would silently grant nothing.
-            let meant = first.trim().to_lowercase() == self.prefix.to_lowercase();
+            let meant = key(first) == key(self.prefix);
             return if meant {
                 Reading::Malformed(Problem::Prefix)
             } else {
@@ -110,7 +121,7 @@ impl<'a> Naming<'a> {
 
 /// The sentence for a name that identity refused: what was wrong, what was expected, which names come close.
 /// `fact` gives the metadata of the error.
-pub(crate) fn explain(
+pub fn explain(
     reason: ErrorReason,
     fact: &dyn Fn(&str) -> String,
     naming: Option<&Naming<'_>>,

@@ -1,0 +1,217 @@
+//! `rosterctl import` and `rosterctl export`
+
+mod columns;
+mod files;
+mod grants;
+mod groups;
+mod import;
+mod members;
+mod report;
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use self::{
+    columns::{Column, GRANTS, GROUPS, MEMBERS},
+    files::{Format, Reader, Writer},
+    import::Work,
+    report::Report,
+};
+use super::{Outcome, groups::Prefix, print};
+use crate::{arguments::DryRun, connection::Settings, failure::Failure, show};
+
+/// Writes what a site has to a file.
+#[derive(Args, Debug)]
+#[command(
+    long_about = "\
+Write members, groups or grants to a file.
+
+The file holds what an import can set, under the names that the contract has. Imported into another site (members \
+first, then groups, then grants), it makes that site alike, as long as the roles and business entities it names \
+are there. What is written while others change the site need not all be of one moment.",
+    after_help = "\
+Examples:
+  rosterctl --site acme export members --to members.csv
+  rosterctl --site acme export groups --to groups.jsonl
+  rosterctl --site acme export grants --format csv > grants.csv"
+)]
+pub(crate) struct Export {
+    /// What to write
+    #[arg(value_enum)]
+    what: What,
+    /// The file; - for standard output
+    #[arg(long, default_value = "-", value_name = "FILE")]
+    to: PathBuf,
+    /// How the file is written [default: as its name says]
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+}
+
+/// Makes what a file says.
+#[derive(Args, Debug)]
+#[command(
+    long_about = "\
+Make members, groups or grants from a file; safe to run again.
+
+A row is known by its name: a member by user_name, a group by display_name, a grant by member and target. What is \
+there already is changed where the row says otherwise, and left alone where it does not, so an import that was \
+stopped is finished by running it again. A column that the file does not have is left as it is; an empty one is \
+cleared. A row that is refused does not stop the others: it is written, with the reason, to a file of errors.
+
+Columns of members: user_name, external_id, active, entitlements.roles, entitlements.business_entities (names), \
+profile.name.given_name and the other attributes of the contract's MemberProfile.
+Columns of groups: display_name, external_id, target.kind (role, business_entity, or empty for none), target.name, \
+members (user names; in CSV with space between them). Without target.kind the target follows from the name, by the \
+convention.
+Columns of grants: user_name, target.kind, target.name, reason, end_time.
+Lists stand in CSV as JSON.",
+    after_help = "\
+Examples:
+  rosterctl --site acme import members people.csv --dry-run
+  rosterctl --site acme import members people.csv
+  rosterctl --site acme import groups groups.jsonl --errors refused.csv
+  rosterctl --site acme export members --format jsonl | rosterctl --site acme-test import members - --format jsonl"
+)]
+pub(crate) struct Import {
+    /// What to make
+    #[arg(value_enum)]
+    what: What,
+    /// The file; - for standard input
+    file: PathBuf,
+    /// How the file is written [default: as its name says]
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// What becomes of what is there already
+    #[arg(long, value_enum, default_value_t = Existing::Update)]
+    existing: Existing,
+    /// Where to write the rows that were refused [default: FILE.errors.csv]
+    #[arg(long, value_name = "FILE")]
+    errors: Option<PathBuf>,
+    /// How many rows to write at once
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=64))]
+    jobs: u8,
+    #[command(flatten)]
+    prefix: Prefix,
+    #[command(flatten)]
+    dry_run: DryRun,
+}
+
+/// What files hold.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum What {
+    /// Members, with all that is known of them
+    Members,
+    /// Groups, with who is in them
+    Groups,
+    /// Direct grants
+    Grants,
+}
+
+/// What becomes of what is there already.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Existing {
+    /// Make it as the row says
+    Update,
+    /// Leave it alone
+    Leave,
+}
+
+impl What {
+    fn columns(self) -> &'static [Column] {
+        match self {
+            Self::Members => MEMBERS,
+            Self::Groups => GROUPS,
+            Self::Grants => GRANTS,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Members => "member",
+            Self::Groups => "group",
+            Self::Grants => "grant",
+        }
+    }
+}
+
+pub(super) async fn export(settings: &Settings, command: Export) -> Result<Outcome, Failure> {
+    let settings = settings.patient();
+    let Export { what, to, format } = command;
+    let format = Format::of(format, &to)?;
+    let mut writer = Writer::create(&to, format, what.columns())?;
+    let bar = ProgressBar::new_spinner().with_style(style("{spinner} {pos} {msg}, {per_sec}"));
+    bar.set_message(format!("{}s", what.word()));
+    match what {
+        What::Members => members::export(&settings, &mut writer, &bar).await?,
+        What::Groups => groups::export(&settings, &mut writer, &bar).await?,
+        What::Grants => grants::export(&settings, &mut writer, &bar).await?,
+    }
+    writer.finish()?;
+    bar.finish_and_clear();
+    eprintln!(
+        "Wrote {}.",
+        show::count(bar.position().cast_signed(), what.word())
+    );
+    Ok(Outcome::Done)
+}
+
+pub(super) async fn import(settings: &Settings, command: Import) -> Result<Outcome, Failure> {
+    let settings = settings.patient();
+    let format = Format::of(command.format, &command.file)?;
+    let reader = Reader::open(&command.file, format, command.what.columns())?;
+    let mut report = Report::new(&command.file, command.errors);
+    let bar = match std::fs::metadata(&command.file) {
+        Ok(file) if file.is_file() => {
+            ProgressBar::new(file.len()).with_style(style("{bar:30} {percent}% {msg}, {eta} to go"))
+        }
+        _ => ProgressBar::new_spinner().with_style(style("{spinner} {msg}")),
+    };
+    let work = Work {
+        settings: &settings,
+        dry_run: command.dry_run.dry_run,
+        update: command.existing == Existing::Update,
+        jobs: command.jobs.into(),
+    };
+    let done = match command.what {
+        What::Members => {
+            work.run(members::Members::new(&settings)?, reader, &mut report, &bar)
+                .await
+        }
+        What::Groups => {
+            let groups = groups::Groups::new(command.prefix.prefix);
+            work.run(groups, reader, &mut report, &bar).await
+        }
+        What::Grants => {
+            work.run(grants::Grants::default(), reader, &mut report, &bar)
+                .await
+        }
+    };
+    bar.finish_and_clear();
+    report.finish()?;
+    if done.is_err() {
+        eprintln!("Stopped after {}.", report.counted());
+        eprintln!("What was done is done; run the same again to go on.");
+    }
+    done?;
+    print(
+        &settings,
+        || report.table(command.dry_run.dry_run),
+        || {
+            let mut object = report.json();
+            object["dry_run"] = json!(command.dry_run.dry_run);
+            object
+        },
+    )?;
+    Ok(match report.refused() {
+        0 => Outcome::Done,
+        _ => Outcome::InPart,
+    })
+}
+
+/// A bar's form. A template of our own is always right.
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}

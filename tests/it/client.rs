@@ -1,0 +1,153 @@
+//! The client for Rust services: what it does about a bad day.
+
+use std::time::{Duration, Instant};
+
+use identity_tests::{
+    faults::Proxy,
+    rpc::role,
+    world::{Settings, World},
+};
+use roster_client::{Error, From, Reason, Roster, named, proto as pb, role as to_grant};
+use tonic::Code;
+
+fn holders() -> pb::ListMembersWithRoleRequest {
+    pb::ListMembersWithRoleRequest {
+        role: Some(named("Analyst")),
+        ..Default::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_outlive_a_restart_and_no_call_its_deadline() {
+    let world = World::with(Settings::default()).await;
+    let acme = world.acme().await;
+    acme.scim.make_user("ann@acme.example").await;
+    acme.rpc
+        .grant("ann@acme.example", role("Analyst"))
+        .await
+        .unwrap();
+    let proxy = Proxy::before(world.identity.port()).await;
+    let address = format!("http://127.0.0.1:{}", proxy.port());
+    let roster = Roster::connect(&address, &acme.service_token).unwrap();
+    let may = async |roster: &Roster| roster.may("ann@acme.example", "metrics.view", None).await;
+    assert!(!may(&roster).await.unwrap(), "she reaches nothing yet");
+    let listed = roster.access().list_members_with_role(holders()).await;
+    assert_eq!(listed.unwrap().into_inner().members.len(), 1);
+
+    // The connection is cut: the next read makes another one.
+    proxy.cut();
+    proxy.mend();
+    assert!(may(&roster).await.is_ok());
+
+    // Nobody answers: the deadline holds, with all attempts.
+    proxy.freeze();
+    let begun = Instant::now();
+    let hurried = roster.with_deadline(Duration::from_millis(700));
+    let error = may(&hurried).await.unwrap_err();
+    assert_eq!(error.code(), Some(Code::DeadlineExceeded), "{error:?}");
+    assert!(
+        begun.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        begun.elapsed()
+    );
+    proxy.mend();
+
+    // Nobody is there: that is told as what it is.
+    let nobody = Roster::connect("http://127.0.0.1:9", &acme.service_token).unwrap();
+    let error = may(&nobody).await.unwrap_err();
+    assert_eq!(error.code(), Some(Code::Unavailable), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_tell_their_reason_and_mistakes_are_told_before_anything_is_sent() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let address = format!("http://{}", world.grpc_addr());
+    let (watcher, _) = world.issue("acme", &[pb::Scope::Watch]).await;
+    let roster = Roster::connect(&address, &watcher).unwrap();
+    let refused = roster.access().list_members_with_role(holders()).await;
+    let error = Error::from(refused.unwrap_err());
+    assert_eq!(error.reason(), Some(Reason::ScopeMissing));
+    assert_eq!(error.retry_after(), None);
+    let stranger = Roster::connect(&address, "roster_no_token").unwrap();
+    let error = stranger.may("ann@acme.example", "metrics.view", None).await;
+    assert_eq!(error.unwrap_err().reason(), Some(Reason::TokenInvalid));
+    for (address, token) in [
+        ("no address", watcher.as_str()),
+        (address.as_str(), ""),
+        (address.as_str(), "two\nlines"),
+    ] {
+        let error = Roster::connect(address, token).unwrap_err();
+        assert!(matches!(error, Error::Settings(_)), "{error:?}");
+    }
+    // The token is in no text for people.
+    assert!(!format!("{roster:?} {:?}", roster.access()).contains(&watcher));
+    assert_eq!(acme.domain, "acme");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_goes_on_by_itself_and_ends_when_nothing_would_mend_it() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    acme.scim.make_user("ann@acme.example").await;
+    let scopes = [pb::Scope::Watch, pb::Scope::Write, pb::Scope::Read];
+    let (token, credential) = world.issue("acme", &scopes).await;
+    let address = format!("http://{}", world.grpc_addr());
+    let roster = Roster::connect(&address, &token).unwrap();
+    let mut watch = roster.watch(From::Beginning, &[]);
+    let mut seen = Vec::new();
+    while seen.last() != Some(&acme.rpc.get_site().await.revision) {
+        seen.push(watch.next().await.unwrap().number);
+    }
+    // Given up while nothing happens, which loses nothing.
+    let idle = tokio::time::timeout(Duration::from_millis(200), watch.next()).await;
+    assert!(idle.is_err());
+
+    for round in 0..2 {
+        world.identity.kill();
+        let waiting = tokio::spawn(async move {
+            let event = watch.next().await;
+            (watch, event)
+        });
+        world.identity.restart().unwrap();
+        let request = pb::CreateGrantRequest {
+            member: roster_client::by_user_name("ann@acme.example"),
+            target: to_grant(["Analyst", "Tech Support"][round]),
+            reason: "after a restart".to_owned(),
+            ..Default::default()
+        };
+        roster.grants().create_grant(request).await.unwrap();
+        let (again, event) = waiting.await.unwrap();
+        watch = again;
+        seen.push(event.unwrap().number);
+    }
+    // A restart of one's own.
+    let mut later = roster.watch(From::Token(watch.token().to_owned()), &[]);
+    acme.rpc
+        .grant("ann@acme.example", role("Sales Agent"))
+        .await
+        .unwrap();
+    seen.push(later.next().await.unwrap().number);
+    assert_eq!(seen, (1..=seen.len() as i64).collect::<Vec<_>>());
+
+    let revoke = pb::RevokeCredentialRequest {
+        credential_id: credential,
+        ..Default::default()
+    };
+    let caller = &acme.rpc.caller;
+    let mut credentials = caller.credentials();
+    credentials
+        .revoke_credential(caller.request(revoke))
+        .await
+        .unwrap();
+    let ended = async {
+        loop {
+            match later.next().await {
+                Ok(event) => assert_eq!(event.kind, "credential.revoked"),
+                Err(error) => break error,
+            }
+        }
+    };
+    let error = tokio::time::timeout(Duration::from_secs(5), ended).await;
+    assert_eq!(error.unwrap().reason(), Some(Reason::TokenInvalid));
+}

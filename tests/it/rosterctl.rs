@@ -1,0 +1,637 @@
+//! The operator's command line, against a real Roster: what it does, prints and exits with.
+
+use identity_proto::v1 as pb;
+use identity_tests::{
+    rosterctl::Rosterctl,
+    world::{BOOTSTRAP, Site, World},
+};
+use roster_stack::ports::free_port;
+use tempfile::TempDir;
+
+/// An operator who may do everything at a site that has no one but its Owner.
+struct Operator {
+    world: World,
+    acme: Site,
+    folder: TempDir,
+    ctl: Rosterctl,
+}
+
+async fn operator() -> Operator {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let folder = tempfile::tempdir().unwrap();
+    let ctl = Rosterctl::new(&world, &acme.service_token, folder.path());
+    Operator {
+        world,
+        acme,
+        folder,
+        ctl,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_are_made_shown_changed_and_deleted() {
+    let roster = operator().await;
+    let Operator { acme, ctl, .. } = &roster;
+    let create = [
+        "members",
+        "create",
+        "ann@acme.example",
+        "--given-name",
+        "Ann",
+        "--family-name",
+        "Brown",
+        "--title",
+        "Head",
+    ];
+    let made = ctl.json(&create).await;
+    let id = made["member"]["id"].as_str().unwrap().to_owned();
+    assert_eq!(made["receipt"]["changed"], true);
+    assert_eq!(made["receipt"]["members"], 1);
+    assert_eq!(made["dry_run"], false);
+
+    let again = ctl.run(&create).await;
+    assert_eq!(again.code, Some(6), "{again:?}");
+    assert!(again.err.contains("USER_NAME_TAKEN"), "{again:?}");
+
+    // What was not named stays.
+    ctl.json(&[
+        "members",
+        "update",
+        "ANN@acme.example",
+        "--given-name",
+        "Anna",
+    ])
+    .await;
+    let shown = ctl.json(&["members", "show", &id]).await;
+    assert_eq!(shown["member"]["profile"]["name"]["given_name"], "Anna");
+    assert_eq!(shown["member"]["profile"]["name"]["family_name"], "Brown");
+    assert_eq!(shown["member"]["profile"]["title"], "Head");
+
+    ctl.json(&["members", "deactivate", "ann@acme.example"])
+        .await;
+    let inactive = ctl.json(&["members", "list", "--inactive"]).await;
+    assert_eq!(inactive["total_size"], 1);
+    assert_eq!(inactive["members"][0]["id"], id);
+    ctl.json(&["members", "activate", "ann@acme.example"]).await;
+    let found = ctl
+        .json(&["members", "list", "--containing", "ann@", "--active"])
+        .await;
+    assert_eq!(found["total_size"], 1);
+    let table = ctl.run(&["members", "list"]).await.out;
+    assert!(
+        table.contains("ann@acme.example") && table.contains("Anna Brown"),
+        "{table}"
+    );
+    assert!(table.contains("2 of 2"), "{table}");
+
+    let deleted = ctl.json(&["members", "delete", "ann@acme.example"]).await;
+    assert_eq!(deleted["receipt"]["changed"], true);
+    let gone = ctl.run(&["members", "show", "ann@acme.example"]).await;
+    assert_eq!(gone.code, Some(4), "{gone:?}");
+    assert!(
+        acme.rpc
+            .get_member(identity_tests::rpc::by_id(&id))
+            .await
+            .is_err()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_tells_the_effect_and_writes_nothing() {
+    let roster = operator().await;
+    let Operator {
+        acme, ctl, folder, ..
+    } = &roster;
+    acme.rpc.make_member("ann@acme.example").await;
+    acme.make_role("Auditor", &["invoices.view"]).await;
+    let group = "CB/acme/ROLE/Analyst";
+    ctl.json(&["groups", "create", group, "--member", "ann@acme.example"])
+        .await;
+    let grant = acme
+        .rpc
+        .grant("ann@acme.example", identity_tests::rpc::role("Admin"))
+        .await
+        .unwrap();
+    let credential = ctl
+        .json(&["credentials", "issue", "--label", "x", "--scope", "read"])
+        .await;
+    let credential = credential["credential"]["id"].as_str().unwrap();
+    let people = folder.path().join("people.csv");
+    std::fs::write(
+        &people,
+        "user_name,profile.name.given_name,profile.name.family_name\nbob@acme.example,Bob,B\n",
+    )
+    .unwrap();
+    let before = acme.rpc.events().await.len();
+    let writes: &[&[&str]] = &[
+        &["sites", "update", "--outside-groups", "keep"],
+        &[
+            "members",
+            "create",
+            "bob@acme.example",
+            "--given-name",
+            "B",
+            "--family-name",
+            "B",
+        ],
+        &["members", "update", "ann@acme.example", "--title", "T"],
+        &["members", "deactivate", "ann@acme.example"],
+        &["members", "delete", "ann@acme.example"],
+        &[
+            "roles",
+            "create",
+            "Examiner",
+            "--permission",
+            "invoices.view",
+        ],
+        &[
+            "roles",
+            "update",
+            "Auditor",
+            "--add-permission",
+            "invoices.send",
+        ],
+        &["roles", "delete", "Auditor"],
+        &["entities", "create", "UK Ltd"],
+        &["entities", "rename", "EU GmbH", "Europe GmbH"],
+        &["entities", "delete", "EU GmbH"],
+        &["groups", "create", "CB/acme/BE/EU GmbH"],
+        &["groups", "update", group, "--remove", "ann@acme.example"],
+        &["groups", "delete", group],
+        &[
+            "grants",
+            "create",
+            "ann@acme.example",
+            "--role",
+            "Tech Support",
+            "--reason",
+            "r",
+        ],
+        &["grants", "end", &grant],
+        &["credentials", "issue", "--label", "y", "--scope", "read"],
+        &["credentials", "revoke", credential],
+        &["import", "members", "people.csv"],
+    ];
+    for write in writes {
+        let dry: Vec<&str> = write.iter().copied().chain(["--dry-run"]).collect();
+        let answer = ctl.json(&dry).await;
+        assert_eq!(answer["dry_run"], true, "{write:?}");
+        if write[0] != "import" {
+            assert_eq!(answer["receipt"]["changed"], true, "{write:?}");
+        }
+        assert!(answer.get("token").is_none(), "{write:?}");
+    }
+    assert_eq!(acme.rpc.events().await.len(), before);
+
+    let effect = ctl.json(&["groups", "delete", group, "--dry-run"]).await;
+    assert_eq!(effect["receipt"]["lost"], 1);
+    assert_eq!(
+        effect["receipt"]["access_changes"][0]["target"]["name"],
+        "Analyst"
+    );
+    let table = ctl.run(&["groups", "delete", group, "--dry-run"]).await.out;
+    assert!(table.contains("Dry run: nothing was changed"), "{table}");
+    assert!(table.contains("lost    role Analyst"), "{table}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn roles_entities_groups_and_grants_are_commanded_by_name() {
+    let roster = operator().await;
+    let Operator { acme, ctl, .. } = &roster;
+    for name in ["ann@acme.example", "bob@acme.example"] {
+        acme.rpc.make_member(name).await;
+    }
+    ctl.json(&[
+        "roles",
+        "create",
+        "Auditor",
+        "--permission",
+        "invoices.view",
+    ])
+    .await;
+    let role = ctl
+        .json(&[
+            "roles",
+            "update",
+            "auditor",
+            "--name",
+            "Examiner",
+            "--add-permission",
+            "invoices.send",
+        ])
+        .await;
+    assert_eq!(
+        role["role"]["permissions"],
+        serde_json::json!(["invoices.send", "invoices.view"])
+    );
+    let closest = ctl.run(&["roles", "show", "Analist"]).await;
+    assert_eq!(closest.code, Some(4));
+    assert!(closest.err.contains("did you mean Analyst?"), "{closest:?}");
+
+    ctl.json(&["entities", "create", "UK Ltd", "--handle", "uk"])
+        .await;
+    ctl.json(&["entities", "rename", "UK Ltd", "United Ltd"])
+        .await;
+    let entity = ctl.json(&["entities", "show", "united ltd"]).await;
+    assert_eq!(entity["business_entity"]["handle"], "uk");
+
+    // By its name a group gives what the convention says; otherwise what was said.
+    ctl.json(&[
+        "groups",
+        "create",
+        "CB/acme/ROLE/Examiner",
+        "--member",
+        "ann@acme.example",
+    ])
+    .await;
+    ctl.json(&[
+        "groups",
+        "create",
+        "Our people",
+        "--gives-entity",
+        "United Ltd",
+        "--member",
+        "ann@acme.example",
+    ])
+    .await;
+    let refused = ctl.run(&["groups", "create", "CB/acme/ROLE/Analist"]).await;
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    let moved = ctl
+        .json(&[
+            "groups",
+            "update",
+            "Our people",
+            "--add",
+            "bob@acme.example",
+            "--remove",
+            "ann@acme.example",
+        ])
+        .await;
+    assert_eq!(moved["receipt"]["gained"], 1);
+    assert_eq!(moved["receipt"]["lost"], 1);
+    let unknown = ctl
+        .run(&[
+            "groups",
+            "update",
+            "Our people",
+            "--add",
+            "nobody@acme.example",
+        ])
+        .await;
+    assert_eq!(unknown.code, Some(4));
+    assert!(unknown.err.contains("nobody@acme.example"), "{unknown:?}");
+    assert_eq!(
+        acme.rpc.access("bob@acme.example").await.entities,
+        ["United Ltd"]
+    );
+
+    // What grants something is not deleted by accident.
+    let held = ctl.run(&["entities", "delete", "United Ltd"]).await;
+    assert_eq!(held.code, Some(6), "{held:?}");
+    ctl.json(&["groups", "delete", "Our people"]).await;
+    ctl.json(&["entities", "delete", "United Ltd"]).await;
+
+    let given = ctl
+        .json(&[
+            "grants",
+            "create",
+            "bob@acme.example",
+            "--role",
+            "Admin",
+            "--reason",
+            "stands in",
+            "--until",
+            "2099-01-01T00:00:00Z",
+        ])
+        .await;
+    let id = given["grant"]["source"]["direct"]["grant_id"]
+        .as_str()
+        .unwrap();
+    assert_eq!(
+        given["grant"]["source"]["direct"]["end_time"],
+        "2099-01-01T00:00:00Z"
+    );
+    assert_eq!(acme.rpc.roles("bob@acme.example").await, ["Admin"]);
+    let listed = ctl
+        .json(&["grants", "list", "--member", "bob@acme.example"])
+        .await;
+    assert_eq!(
+        listed["grants"][0]["grant"]["source"]["direct"]["grant_id"],
+        id
+    );
+    ctl.json(&["grants", "end", id]).await;
+    let listed = ctl
+        .json(&["grants", "list", "--role", "Admin", "--ended"])
+        .await;
+    assert!(
+        listed["grants"][0]["ending"]["time"].is_string(),
+        "{listed}"
+    );
+    assert_eq!(
+        ctl.json(&["grants", "list", "--role", "Admin"]).await["grants"],
+        serde_json::json!([])
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn questions_of_access_are_answered_now_and_as_of_then() {
+    let roster = operator().await;
+    let Operator { acme, ctl, .. } = &roster;
+    acme.rpc.make_member("ann@acme.example").await;
+    let before = ctl.json(&["sites", "show"]).await["site"]["revision"].clone();
+    let grant = ctl
+        .json(&[
+            "grants",
+            "create",
+            "ann@acme.example",
+            "--role",
+            "Analyst",
+            "--reason",
+            "r",
+        ])
+        .await;
+    ctl.json(&[
+        "grants",
+        "create",
+        "ann@acme.example",
+        "--entity",
+        "EU GmbH",
+        "--reason",
+        "r",
+    ])
+    .await;
+
+    let eu = [
+        "access",
+        "check",
+        "ann@acme.example",
+        "--permission",
+        "invoices.view",
+        "--entity",
+        "EU GmbH",
+    ];
+    let yes = ctl.json(&eu).await;
+    assert_eq!(yes["answer"]["allowed"], true);
+    assert_eq!(yes["answer"]["grants"][0]["target"]["name"], "Analyst");
+    let us = ctl
+        .run(&[
+            "access",
+            "check",
+            "ann@acme.example",
+            "--permission",
+            "invoices.view",
+            "--entity",
+            "US Inc",
+        ])
+        .await;
+    assert_eq!(us.code, Some(7), "{us:?}");
+    assert!(us.out.starts_with("No: "), "{us:?}");
+    let then: Vec<String> = eu
+        .iter()
+        .map(|part| (*part).to_owned())
+        .chain(["--as-of".to_owned(), before.to_string()])
+        .collect();
+    let then: Vec<&str> = then.iter().map(String::as_str).collect();
+    assert_eq!(ctl.run(&then).await.code, Some(7));
+
+    let explained = ctl
+        .run(&[
+            "access",
+            "explain",
+            "ann@acme.example",
+            "--permission",
+            "invoices.view",
+            "--entity",
+            "US Inc",
+        ])
+        .await;
+    assert_eq!(explained.code, Some(0));
+    assert!(explained.out.contains("US Inc"), "{explained:?}");
+
+    let who = ctl.json(&["access", "who", "--role", "Analyst"]).await;
+    assert_eq!(who["members"][0]["user_name"], "ann@acme.example");
+    let past = before.to_string();
+    let who = ctl
+        .json(&["access", "who", "--role", "Analyst", "--as-of", &past])
+        .await;
+    assert_eq!(who["members"], serde_json::json!([]));
+    let who = ctl
+        .json(&[
+            "access",
+            "who",
+            "--permission",
+            "invoices.view",
+            "--entity",
+            "EU GmbH",
+        ])
+        .await;
+    let names: Vec<&str> = who["members"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|member| member["user_name"].as_str().unwrap())
+        .collect();
+    assert!(
+        names.contains(&"ann@acme.example") && names.contains(&"owner@acme.example"),
+        "{names:?}"
+    );
+    let time = acme
+        .rpc
+        .events()
+        .await
+        .last()
+        .unwrap()
+        .time
+        .unwrap()
+        .to_string();
+    let shown = ctl
+        .json(&["access", "show", "ann@acme.example", "--as-of", &time])
+        .await;
+    assert_eq!(shown["roles"][0]["target"]["name"], "Analyst");
+    assert_eq!(shown["revision"], shown["revision"].as_i64().unwrap());
+    assert!(grant["receipt"]["gained"] == 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exit_codes_tell_failures_apart() {
+    let roster = operator().await;
+    let Operator { world, ctl, .. } = &roster;
+    let code = async |ctl: &Rosterctl, arguments: &[&str]| ctl.run(arguments).await.code.unwrap();
+    assert_eq!(code(ctl, &["sites", "show"]).await, 0);
+    assert_eq!(code(ctl, &["sites", "shown"]).await, 2);
+    assert_eq!(code(ctl, &["roles", "create", ""]).await, 2);
+    assert_eq!(
+        code(&ctl.with_token("roster_made_up"), &["sites", "show"]).await,
+        3
+    );
+    let (check, _) = world.issue("acme", &[pb::Scope::Check]).await;
+    let denied = ctl.with_token(&check).run(&["members", "list"]).await;
+    assert_eq!(denied.code, Some(3));
+    assert!(denied.err.contains("SCOPE_MISSING"), "{denied:?}");
+    assert_eq!(code(ctl, &["--site", "nowhere", "sites", "show"]).await, 4);
+    let nobody = format!("127.0.0.1:{}", free_port().unwrap());
+    let away = ctl.at(&nobody).run(&["sites", "show"]).await;
+    assert_eq!(away.code, Some(5));
+    assert!(away.err.contains(&nobody), "{away:?}");
+    let owner = ["members", "delete", "owner@acme.example"];
+    assert_eq!(code(ctl, &owner).await, 3);
+    assert_eq!(
+        code(
+            &ctl,
+            &["access", "check", "owner@acme.example", "--role", "Analyst"]
+        )
+        .await,
+        7
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_is_made_and_its_credentials_issued_verified_and_revoked() {
+    let roster = operator().await;
+    let Operator { folder, ctl, .. } = &roster;
+    let boot = ctl.with_token(BOOTSTRAP);
+    let made = boot
+        .json(&[
+            "sites",
+            "create",
+            "beta",
+            "--owner-email",
+            "o@beta.example",
+            "--given-name",
+            "O",
+            "--family-name",
+            "B",
+            "--outside-groups",
+            "keep",
+        ])
+        .await;
+    assert_eq!(made["site"]["outside_groups"], "OUTSIDE_GROUPS_KEEP");
+    let issued = boot
+        .run(&[
+            "--site",
+            "beta",
+            "credentials",
+            "issue",
+            "--label",
+            "ops",
+            "--scope",
+            "read",
+            "--scope",
+            "administer",
+            "--expires-in",
+            "90d",
+        ])
+        .await;
+    assert_eq!(issued.code, Some(0), "{issued:?}");
+    // The token alone goes to standard output, to be kept in a file.
+    let token = issued.out.trim();
+    assert!(token.starts_with("roster_") && !token.contains(char::is_whitespace));
+    assert!(issued.err.contains("ops"));
+    let beta = ctl.with_token(token);
+    assert_eq!(
+        beta.json(&["sites", "show"]).await["site"]["domain"],
+        "beta"
+    );
+
+    std::fs::write(folder.path().join("token"), &issued.out).unwrap();
+    // Without any service to ask.
+    let alone = ctl.at("127.0.0.1:1").with_token("");
+    let verified = alone.json(&["credentials", "verify", "token"]).await;
+    assert_eq!(verified["site_id"], made["site"]["id"]);
+    std::fs::write(folder.path().join("token"), &token[..token.len() - 1]).unwrap();
+    let cut = alone.run(&["credentials", "verify", "token"]).await;
+    assert_eq!(cut.code, Some(7));
+    assert!(cut.out.contains("cut short"), "{cut:?}");
+
+    let list = beta.json(&["credentials", "list"]).await;
+    let first = &list["credentials"][0];
+    assert_eq!(first["days_left"], 89);
+    let id = first["id"].as_str().unwrap();
+    beta.json(&["credentials", "revoke", id]).await;
+    assert_eq!(beta.run(&["sites", "show"]).await.code, Some(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_of_groups_are_checked_before_they_are_pushed() {
+    let roster = operator().await;
+    let Operator {
+        acme, ctl, folder, ..
+    } = &roster;
+    ctl.json(&["groups", "create", "CB/acme/ROLE/Admin"]).await;
+    let names = "id,displayName\n1,CB/acme/ROLE/Analyst\n2,CB/acme/ROLE/Analist\n3,CB/acme/ROLE/Admin\n\
+                 4,CB/acme/be/EU GmbH\n5,Everyone\n6,CB/acme/BE/eu gmbh\n7,CB/other/ROLE/Sales Agent\n";
+    std::fs::write(folder.path().join("groups.csv"), names).unwrap();
+    let lint = ["--output", "json", "groups", "lint", "groups.csv"];
+    let answer = ctl.run(&lint).await;
+    assert_eq!(answer.code, Some(7), "{answer:?}");
+    let said: serde_json::Value = serde_json::from_str(&answer.out).unwrap();
+    let names = said["names"].as_array().unwrap();
+    let verdicts: Vec<&str> = names
+        .iter()
+        .map(|name| name["verdict"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        verdicts,
+        [
+            "good", "refused", "good", "refused", "refused", "good", "refused"
+        ]
+    );
+    assert_eq!(said["refused"], 4);
+    // In the very words of the facade.
+    for name in names.iter().filter(|name| name["verdict"] == "refused") {
+        let body = serde_json::json!({
+            "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"],
+            "displayName": name["display_name"],
+        });
+        let refusal = acme.scim.post("/Groups", &body).await.is(400);
+        let detail = refusal.body["detail"].as_str().unwrap().to_owned();
+        let message = name["message"].as_str().unwrap();
+        assert!(detail.starts_with(message), "{detail}\n{message}");
+    }
+    for name in names
+        .iter()
+        .filter(|name| name["verdict"] == "good" && name["display_name"] != "CB/acme/ROLE/Admin")
+    {
+        acme.scim
+            .make_group(name["display_name"].as_str().unwrap(), &[])
+            .await;
+    }
+
+    // Offline only the form and the domain.
+    let offline = ctl
+        .at("127.0.0.1:1")
+        .run(&[
+            "--site",
+            "acme",
+            "groups",
+            "lint",
+            "groups.csv",
+            "--offline",
+        ])
+        .await;
+    assert_eq!(offline.code, Some(7));
+    assert!(
+        offline.out.contains("3 of them to be refused"),
+        "{}",
+        offline.out
+    );
+    std::fs::write(
+        folder.path().join("good.csv"),
+        "CB/acme/ROLE/Tech Support\n",
+    )
+    .unwrap();
+    assert_eq!(ctl.run(&["groups", "lint", "good.csv"]).await.code, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shells_are_told_how_to_complete() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::start().await;
+    let ctl = Rosterctl::new(&world, "", folder.path());
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let answer = ctl.run(&["completions", shell]).await;
+        assert_eq!(answer.code, Some(0), "{answer:?}");
+        assert!(answer.out.contains("deactivate"), "{shell}");
+    }
+}

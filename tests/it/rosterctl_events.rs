@@ -1,0 +1,197 @@
+//! `rosterctl events`: what happened, and what happens.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, ChildStdout, Stdio},
+    time::Duration,
+};
+
+use identity_proto::v1::Scope;
+use identity_tests::{rosterctl::Rosterctl, world::World};
+use serde_json::Value;
+
+/// A tail, and what it prints.
+struct Tail {
+    child: Child,
+    lines: std::io::Lines<BufReader<ChildStdout>>,
+}
+
+impl Tail {
+    fn start(ctl: &Rosterctl, arguments: &[&str]) -> Self {
+        let all: Vec<&str> = ["--output", "json", "events", "tail"]
+            .iter()
+            .chain(arguments)
+            .copied()
+            .collect();
+        let mut child = ctl.command(&all).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    /// The next so many events.
+    fn take(&mut self, count: usize) -> Vec<Value> {
+        let lines = self.lines.by_ref().take(count);
+        let events: Vec<Value> = lines
+            .map(|line| serde_json::from_str(&line.unwrap()).unwrap())
+            .collect();
+        assert_eq!(events.len(), count, "it ended");
+        events
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+fn numbers(events: &[Value]) -> Vec<i64> {
+    events
+        .iter()
+        .map(|event| event["number"].as_i64().unwrap())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_listed_by_what_they_are_about() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let folder = tempfile::tempdir().unwrap();
+    let ctl = Rosterctl::new(&world, &acme.service_token, folder.path());
+    let ann = acme.rpc.make_member("ann@acme.example").await;
+    acme.rpc.make_member("bob@acme.example").await;
+    acme.rpc.set_active(&ann, false).await.unwrap();
+    let list = async |arguments: &[&str]| {
+        let all: Vec<&str> = ["events", "list"]
+            .iter()
+            .chain(arguments)
+            .copied()
+            .collect();
+        let events = ctl.json(&all).await["events"].as_array().unwrap().clone();
+        events
+            .iter()
+            .map(|event| event["kind"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        list(&["--member", "ann@acme.example"]).await,
+        ["member.created", "member.deactivated"]
+    );
+    assert_eq!(
+        list(&["--subject", &ann, "--kind", "member.created"]).await,
+        ["member.created"]
+    );
+    assert_eq!(
+        list(&["--kind", "site.*", "--actor", "bootstrap"]).await,
+        ["site.created"]
+    );
+    assert_eq!(
+        list(&["--to", "2020-01-01T00:00:00Z"]).await,
+        Vec::<String>::new()
+    );
+    assert_eq!(list(&["--limit", "1"]).await, ["member.deactivated"]);
+    let table = ctl.run(&["events", "list", "--limit", "1"]).await.out;
+    assert!(
+        table.contains("member.deactivated") && table.contains(&ann),
+        "{table}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tail_prints_what_happens_and_goes_on_when_identity_restarts() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (token, _) = world.issue("acme", &[Scope::Watch]).await;
+    let ctl = Rosterctl::new(&world, &token, folder.path());
+    let before = acme.rpc.events().await.last().unwrap().number;
+    let mut tail = Tail::start(
+        &ctl,
+        &["--after", &before.to_string(), "--kind", "member.*"],
+    );
+    acme.rpc.make_member("a@acme.example").await;
+    acme.make_entity("UK Ltd").await;
+    acme.rpc.make_member("b@acme.example").await;
+    let seen = tail.take(2);
+    assert_eq!(numbers(&seen), [before + 1, before + 3]);
+    assert_eq!(seen[0]["site_domain"], "acme");
+    assert_eq!(seen[0]["after"]["user_name"], "a@acme.example");
+    for n in 0..3 {
+        tokio::task::block_in_place(|| {
+            world.identity.kill();
+            world.identity.restart().unwrap();
+        });
+        let user_name = format!("r{n}@acme.example");
+        // The test's own connection has to find its way back too.
+        while acme
+            .rpc
+            .create_member(identity_tests::writes::member(&user_name))
+            .await
+            .is_err()
+        {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let seen = tail.take(1);
+        assert_eq!(seen[0]["after"]["user_name"], user_name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tail_that_keeps_its_state_goes_on_where_it_was() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let beta = world.site("beta").await;
+    let folder = tempfile::tempdir().unwrap();
+    let (token, _) = world.issue_for_all(&[Scope::Watch]).await;
+    let ctl = Rosterctl::new(&world, &token, folder.path());
+    let first = [
+        "--output",
+        "json",
+        "events",
+        "tail",
+        "--all-sites",
+        "--after",
+        "0",
+        "--state",
+        "seen",
+        "--limit",
+        "3",
+    ];
+    let mut seen = Vec::new();
+    loop {
+        let answer = ctl.run(&first).await;
+        assert_eq!(answer.code, Some(0), "{answer:?}");
+        let events: Vec<Value> = answer
+            .out
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(events.len(), 3);
+        seen.extend(events);
+        if seen.len() >= 12 {
+            break;
+        }
+    }
+    for (site, domain) in [(&acme, "acme"), (&beta, "beta")] {
+        let of_site: Vec<Value> = seen
+            .iter()
+            .filter(|event| event["site_domain"] == domain)
+            .cloned()
+            .collect();
+        let expected: Vec<i64> = (1..=of_site.len() as i64).collect();
+        assert_eq!(numbers(&of_site), expected, "{domain}");
+        assert!(of_site.len() <= site.rpc.events().await.len());
+    }
+
+    // Another watch's state is refused, and a credential that may not watch too.
+    let other = ctl
+        .run(&["--site", "acme", "events", "tail", "--state", "seen"])
+        .await;
+    assert_eq!(other.code, Some(2), "{other:?}");
+    let (check, _) = world.issue("acme", &[Scope::Check]).await;
+    assert_eq!(
+        ctl.with_token(&check).run(&["events", "tail"]).await.code,
+        Some(3)
+    );
+}

@@ -1,0 +1,378 @@
+//! `rosterctl import` and `rosterctl export`: many rows, refused rows, killed imports, one site made like
+//! another.
+
+use std::{collections::BTreeSet, env, fmt::Write as _, fs, path::Path, time::Duration};
+
+use identity_tests::{
+    rosterctl::{Answer, Rosterctl},
+    world::World,
+};
+use serde_json::{Value, json};
+
+/// Members in CSV: every tenth inactive, every hundredth with all that CSV can spell.
+fn members_csv(count: usize) -> String {
+    let mut csv = "user_name,external_id,active,profile.name.given_name,profile.name.family_name,profile.title,\
+                   profile.emails,profile.enterprise.department,entitlements.roles,entitlements.business_entities\n"
+        .to_owned();
+    for n in 0..count {
+        let active = n % 10 != 0;
+        let rich = n % 100 == 1;
+        let (title, emails, roles, entities) = match rich {
+            true => (
+                "\"Head, \"\"of\"\" sales\nand more\"",
+                "\"[{\"\"value\"\":\"\"x@y.example\"\",\"\"type\"\":\"\"work\"\",\"\"primary\"\":true}]\"",
+                "\"[\"\"Analyst\"\"]\"",
+                "\"[\"\"EU GmbH\"\"]\"",
+            ),
+            false => ("", "", "", ""),
+        };
+        writeln!(csv, "Person{n}@acme.example,okta-{n},{active},Given{n},Fämily{n},{title},{emails},D{n},{roles},{entities}").unwrap();
+    }
+    csv
+}
+
+fn rows(file: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(file).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// The rows of a file, in no order.
+fn row_set(file: &Path) -> BTreeSet<String> {
+    rows(file).iter().map(ToString::to_string).collect()
+}
+
+fn counts(answer: &Answer) -> [i64; 4] {
+    let said: Value = serde_json::from_str(&answer.out).unwrap();
+    ["created", "updated", "unchanged", "refused"].map(|name| said[name].as_i64().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_site_is_made_like_another_by_files() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let ctl = Rosterctl::new(&world, &acme.service_token, folder.path());
+
+    fs::write(path("members.csv"), members_csv(2000)).unwrap();
+    let import = ["--output", "json", "import", "members", "members.csv"];
+    let first = ctl.run(&import).await;
+    assert_eq!(first.code, Some(0), "{first:?}");
+    assert_eq!(counts(&first), [2000, 0, 0, 0]);
+    assert_eq!(
+        ctl.json(&["members", "list", "--limit", "1"]).await["total_size"],
+        2001
+    );
+    let again = ctl.run(&import).await;
+    assert_eq!(counts(&again), [0, 0, 2000, 0], "{again:?}");
+
+    let mut groups = String::new();
+    for (name, from) in [
+        ("CB/acme/ROLE/Analyst", 0),
+        ("CB/acme/BE/EU GmbH", 500),
+        ("CB/acme/ROLE/Admin", 1990),
+    ] {
+        let members: Vec<String> = (from..from + 10)
+            .map(|n| format!("person{n}@acme.example"))
+            .collect();
+        writeln!(
+            groups,
+            "{}",
+            json!({"display_name": name, "external_id": format!("g{from}"), "members": members})
+        )
+        .unwrap();
+    }
+    fs::write(path("groups.jsonl"), &groups).unwrap();
+    let made = ctl
+        .run(&["--output", "json", "import", "groups", "groups.jsonl"])
+        .await;
+    assert_eq!(counts(&made), [3, 0, 0, 0], "{made:?}");
+    fs::write(
+        path("grants.csv"),
+        "user_name,target.kind,target.name,reason,end_time\n\
+         person1@acme.example,role,Tech Support,\"because, really\",\n\
+         person10@acme.example,business_entity,US Inc,audit,2099-01-01T00:00:00Z\n",
+    )
+    .unwrap();
+    let given = ctl
+        .run(&["--output", "json", "import", "grants", "grants.csv"])
+        .await;
+    assert_eq!(counts(&given), [2, 0, 0, 0], "{given:?}");
+
+    // Out of the one, into the other, and out of that: the same.
+    let beta = world.site("beta").await;
+    let other = Rosterctl::new(&world, &beta.service_token, folder.path());
+    for what in ["members", "groups", "grants"] {
+        for format in ["csv", "jsonl"] {
+            let file = format!("{what}-out.{format}");
+            let written = ctl.run(&["export", what, "--to", &file]).await;
+            assert_eq!(written.code, Some(0), "{written:?}");
+        }
+        let (csv, jsonl) = (format!("{what}-out.csv"), format!("{what}-out.jsonl"));
+        let into = other.run(&["--output", "json", "import", what, &csv]).await;
+        assert_eq!(into.code, Some(0), "{into:?}");
+        // The same in the other form changes nothing.
+        let same = other
+            .run(&["--output", "json", "import", what, &jsonl])
+            .await;
+        let [created, updated, unchanged, refused] = counts(&same);
+        assert_eq!([created, updated, refused], [0, 0, 0], "{what}: {same:?}");
+        assert_eq!(unchanged as usize, rows(&path(&jsonl)).len());
+        let back = format!("{what}-back.jsonl");
+        other.run(&["export", what, "--to", &back]).await;
+        let mut expected = row_set(&path(&jsonl));
+        let found = row_set(&path(&back));
+        // The other site has had an Owner before.
+        let own: Vec<String> = found.difference(&expected).cloned().collect();
+        assert!(
+            own.iter().all(|row| row.contains("owner@beta.example")),
+            "{what}: {own:?}"
+        );
+        expected.extend(own);
+        assert_eq!(found, expected, "{what}");
+    }
+    assert_eq!(
+        beta.rpc.access("person1@acme.example").await,
+        acme.rpc.access("person1@acme.example").await
+    );
+    assert_eq!(
+        beta.rpc.roles("person1@acme.example").await,
+        ["Analyst", "Tech Support"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_that_was_killed_is_finished_by_the_next() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let folder = tempfile::tempdir().unwrap();
+    let ctl = Rosterctl::new(&world, &acme.service_token, folder.path());
+    fs::write(folder.path().join("members.csv"), members_csv(2000)).unwrap();
+    let arguments = ["--output", "json", "import", "members", "members.csv"];
+    let mut killed = ctl.command(&arguments).spawn().unwrap();
+    let total = async || {
+        let list = ctl.json(&["members", "list", "--limit", "1"]).await;
+        list["total_size"].as_i64().unwrap()
+    };
+    while total().await < 200 {
+        assert!(
+            killed.try_wait().unwrap().is_none(),
+            "it ended too soon to be killed"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let next = ctl.run(&arguments).await;
+    assert_eq!(next.code, Some(0), "{next:?}");
+    let [created, updated, unchanged, refused] = counts(&next);
+    assert_eq!([updated, refused], [0, 0]);
+    assert!(created > 0 && unchanged > 100, "{next:?}");
+    assert_eq!(created + unchanged, 2000);
+    assert_eq!(total().await, 2001);
+    // Each was made once, and nothing was changed after that.
+    let events = acme.rpc.events().await;
+    let of_kind = |kind: &str| events.iter().filter(|event| event.kind == kind).count();
+    assert_eq!(of_kind("member.created"), 2000);
+    assert_eq!(of_kind("member.updated"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_waits_for_an_identity_that_is_away_or_busy() {
+    let settings = identity_tests::world::Settings {
+        identity: vec![("ROSTER_RATE_LIMIT", "100".to_owned())],
+        ..Default::default()
+    };
+    let world = World::with(settings).await;
+    let acme = world.acme().await;
+    let folder = tempfile::tempdir().unwrap();
+    let ctl = Rosterctl::new(&world, &acme.service_token, folder.path());
+    fs::write(folder.path().join("members.csv"), members_csv(500)).unwrap();
+    let answer = ctl
+        .run(&[
+            "--output",
+            "json",
+            "import",
+            "members",
+            "members.csv",
+            "--jobs",
+            "32",
+        ])
+        .await;
+    assert_eq!(counts(&answer), [500, 0, 0, 0], "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_rows_are_written_down_and_stop_no_other() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let ctl = Rosterctl::new(&world, &acme.service_token, folder.path());
+    fs::write(
+        path("people.csv"),
+        "user_name,active,profile.name.given_name,profile.name.family_name,entitlements.roles\n\
+         ann@acme.example,true,Ann,A,\n\
+         not-an-address,true,B,B,\n\
+         cy@acme.example,perhaps,C,C,\n\
+         ANN@acme.example,true,Ann,A,\n\
+         dee@acme.example,true,D,D,\"[\"\"Analist\"\"]\"\n\
+         eve@acme.example,true,E,E\n\
+         fay@acme.example,,F,F,\n",
+    )
+    .unwrap();
+    let answer = ctl
+        .run(&["--output", "json", "import", "members", "people.csv"])
+        .await;
+    assert_eq!(answer.code, Some(8), "{answer:?}");
+    assert_eq!(counts(&answer), [2, 0, 0, 5]);
+    let mut report = csv_rows(&path("people.csv.errors.csv"));
+    report.sort();
+    let places: Vec<(&str, &str)> = report
+        .iter()
+        .map(|row| (row[0].as_str(), row[1].as_str()))
+        .collect();
+    assert_eq!(
+        places,
+        [("2", "3"), ("3", "4"), ("4", "5"), ("5", "6"), ("6", "7")]
+    );
+    for (row, part) in report.iter().zip([
+        "e-mail address",
+        "true or false",
+        "row 1 already",
+        "no role \"Analist\"",
+        "4 cells",
+    ]) {
+        assert!(row[4].contains(part), "{row:?}");
+    }
+    // An empty flag says nothing: a new member is active.
+    assert_eq!(
+        ctl.json(&["members", "show", "fay@acme.example"]).await["member"]["active"],
+        true
+    );
+
+    // What is there is made as the row says, or left alone.
+    fs::write(
+        path("people.csv"),
+        "user_name,profile.title,active\nann@acme.example,Head,false\n",
+    )
+    .unwrap();
+    let left = ctl
+        .run(&[
+            "--output",
+            "json",
+            "import",
+            "members",
+            "people.csv",
+            "--existing",
+            "leave",
+        ])
+        .await;
+    assert_eq!(counts(&left), [0, 0, 1, 0]);
+    assert!(
+        !path("people.csv.errors.csv").exists(),
+        "the errors of before are no errors now"
+    );
+    let dry = ctl
+        .run(&[
+            "--output",
+            "json",
+            "import",
+            "members",
+            "people.csv",
+            "--dry-run",
+        ])
+        .await;
+    assert_eq!(counts(&dry), [0, 1, 0, 0], "{dry:?}");
+    let updated = ctl
+        .run(&["--output", "json", "import", "members", "people.csv"])
+        .await;
+    assert_eq!(counts(&updated), [0, 1, 0, 0], "{updated:?}");
+    let ann = ctl.json(&["members", "show", "ann@acme.example"]).await;
+    assert_eq!(ann["member"]["profile"]["title"], "Head");
+    assert_eq!(ann["member"]["profile"]["name"]["given_name"], "Ann");
+    assert_eq!(ann["member"]["active"], false);
+
+    fs::write(
+        path("groups.csv"),
+        "display_name,members\nCB/acme/ROLE/Analyst,ann@acme.example nobody@acme.example\n\
+         CB/acme/ROLE/Nothing,\nCB/acme/ROLE/Admin,ann@acme.example fay@acme.example\n",
+    )
+    .unwrap();
+    let groups = ctl
+        .run(&[
+            "--output",
+            "json",
+            "import",
+            "groups",
+            "groups.csv",
+            "--errors",
+            "bad.csv",
+        ])
+        .await;
+    assert_eq!(counts(&groups), [1, 0, 0, 2], "{groups:?}");
+    let report = csv_rows(&path("bad.csv"));
+    assert!(
+        report
+            .iter()
+            .any(|row| row[4].contains("nobody@acme.example")),
+        "{report:?}"
+    );
+    assert!(
+        report.iter().any(|row| row[3] == "TARGET_UNKNOWN"),
+        "{report:?}"
+    );
+
+    // A file that is none is refused as a whole.
+    fs::write(path("wrong.csv"), "user_name,given_name\nx@y,X\n").unwrap();
+    let wrong = ctl.run(&["import", "members", "wrong.csv"]).await;
+    assert_eq!(wrong.code, Some(2));
+    assert!(
+        wrong.err.contains("did you mean profile.name.given_name?"),
+        "{wrong:?}"
+    );
+    // What would refuse every row ends the import.
+    let denied = ctl
+        .with_token("roster_none")
+        .run(&["import", "grants", "people.csv", "--format", "jsonl"])
+        .await;
+    assert!(denied.code == Some(8), "{denied:?}");
+    let denied = ctl
+        .with_token("roster_none")
+        .run(&["import", "groups", "groups.csv"])
+        .await;
+    assert_eq!(denied.code, Some(3), "{denied:?}");
+    assert!(denied.err.contains("run the same again"), "{denied:?}");
+}
+
+/// Tens of thousands of rows take minutes: `ROSTER_IMPORT_ROWS=20000` says how long.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_rows_take_minutes() {
+    let count = env::var("ROSTER_IMPORT_ROWS").map_or(1000, |rows| rows.parse().unwrap());
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let folder = tempfile::tempdir().unwrap();
+    let ctl = Rosterctl::new(&world, &acme.service_token, folder.path());
+    fs::write(folder.path().join("members.csv"), members_csv(count)).unwrap();
+    for expected in [[count as i64, 0, 0, 0], [0, 0, count as i64, 0]] {
+        let answer = ctl
+            .run(&["--output", "json", "import", "members", "members.csv"])
+            .await;
+        assert_eq!(counts(&answer), expected, "{answer:?}");
+        let said: Value = serde_json::from_str(&answer.out).unwrap();
+        let seconds = said["seconds"].as_f64().unwrap();
+        println!("{expected:?}: {seconds:.1} s");
+        // Tens of thousands in minutes: 10 ms a row, and some time to begin.
+        assert!(seconds < 5.0 + count as f64 * 0.01, "{seconds} s");
+    }
+}
+
+fn csv_rows(file: &Path) -> Vec<Vec<String>> {
+    let mut reader = csv::Reader::from_path(file).unwrap();
+    reader
+        .records()
+        .map(|record| record.unwrap().iter().map(str::to_owned).collect())
+        .collect()
+}
