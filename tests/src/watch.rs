@@ -76,13 +76,18 @@ impl Watch {
         Ok(message)
     }
 
-    /// The next event.
+    /// The next event, which must come before many heartbeats do.
     pub async fn next(&mut self) -> Result<pb::Event, Status> {
-        loop {
-            if let Message::Event(event) = self.message().await? {
-                return Ok(event);
+        let event = async {
+            loop {
+                if let Message::Event(event) = self.message().await? {
+                    return Ok(event);
+                }
             }
-        }
+        };
+        tokio::time::timeout(PATIENCE, event)
+            .await
+            .expect("an event in time")
     }
 
     /// The numbers of the next events.

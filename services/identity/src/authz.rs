@@ -148,6 +148,8 @@ methods! {
         IssueCredential: [Administer] or bootstrap;
         ListCredentials: [Administer] or bootstrap;
         RevokeCredential: [Administer] or bootstrap;
+        GetCredential: [Administer] or bootstrap;
+        UpdateCredential: [Administer] or bootstrap;
         GetCaller: [] or bootstrap;
     }
     MemberService {

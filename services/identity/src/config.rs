@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use identity_runtime::telemetry::TelemetryArgs;
 
 use crate::authn::BOOTSTRAP_LENGTH;
+pub use crate::tls::TlsArgs;
 
 /// Roster's identity service: owns members, roles, business entities, groups and grants in PostgreSQL
 /// and answers over gRPC who may do what.
@@ -57,6 +58,9 @@ pub struct ServeArgs {
         value_name = "ADDR"
     )]
     pub listen: SocketAddr,
+    /// TLS on the gRPC port.
+    #[command(flatten)]
+    pub tls: TlsArgs,
     /// Where /livez, /readyz and /metrics listen, over HTTP.
     #[arg(
         long,

@@ -11,7 +11,7 @@ use crate::{
     authz::Method,
     error::{Error, Kind, TokenFault},
     ids::SiteId,
-    names,
+    names, tls,
 };
 
 /// The deadline of a call that brings none.
@@ -43,6 +43,8 @@ pub(crate) struct RequestContext {
     pub(crate) presented: Result<Presented, TokenFault>,
     pub(crate) site: Option<SiteName>,
     pub(crate) trace_id: String,
+    /// The names in the client's certificate, where it has one that was accepted.
+    pub(crate) certificate_names: Vec<String>,
     /// Until when the database may work for it.
     pub(crate) deadline: Instant,
     /// How much later it may be answered, so that the database's own answer about a statement that ran
@@ -85,6 +87,10 @@ impl RequestContext {
             presented,
             site: None,
             trace_id: current_trace_id(),
+            certificate_names: request
+                .peer_certs()
+                .and_then(|chain| chain.first().map(tls::names))
+                .unwrap_or_default(),
             deadline: arrival + timeout - reserve,
             grace: reserve / 2,
             validate_only: false,
@@ -99,6 +105,7 @@ impl RequestContext {
             presented: Err(TokenFault::Missing),
             site: None,
             trace_id: current_trace_id(),
+            certificate_names: Vec::new(),
             deadline: Instant::now() + time,
             grace: Duration::ZERO,
             validate_only: false,

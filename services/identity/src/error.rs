@@ -71,6 +71,8 @@ pub(crate) enum TokenFault {
     Expired,
     /// Its credential was revoked.
     Revoked,
+    /// Its credential is pinned to a name that the client's certificate does not have.
+    Certificate,
 }
 
 impl TokenFault {
@@ -83,6 +85,7 @@ impl TokenFault {
             Self::Unknown => "unknown",
             Self::Expired => "expired",
             Self::Revoked => "revoked",
+            Self::Certificate => "certificate",
         }
     }
 }

@@ -25,6 +25,7 @@ mod server;
 mod site_tx;
 mod sites;
 mod status;
+mod tls;
 mod wire;
 
 pub use db::migrate;

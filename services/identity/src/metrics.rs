@@ -59,6 +59,7 @@ pub(crate) struct IdentityMetrics {
     pub(crate) pool_wait: Histogram,
     pub(crate) retries: Counter,
     pub(crate) refused_tokens: Family<FaultLabels, Counter>,
+    pub(crate) refused_handshakes: Counter,
     pub(crate) unknown_members: Counter,
     pub(crate) events: Counter,
 }
@@ -80,6 +81,11 @@ impl IdentityMetrics {
                 "identity_tokens_refused",
                 "Tokens that were not accepted, by cause",
                 Family::default(),
+            ),
+            refused_handshakes: metrics.register(
+                "identity_tls_handshakes_refused",
+                "Connections that did not come to speak TLS: no acceptable certificate, or no TLS at all",
+                Counter::default(),
             ),
             unknown_members: metrics.register(
                 "identity_unknown_members",

@@ -2,6 +2,7 @@
 
 use std::{
     error::Error as StdError,
+    pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -38,6 +39,7 @@ use crate::{
     site_tx::Identity,
     sites::rpc::SiteRpc,
     status::with_details,
+    tls,
 };
 
 /// The most bytes of a request about a group: half a million members' ids fit. Above the facade's limit
@@ -58,6 +60,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), Box<dyn StdError + Send + Sync
     let stop = shutdown::on_signal()?;
     let metrics = Metrics::new();
     let counts = IdentityMetrics::new(&metrics);
+    let tls_metrics = counts.clone();
     let db = Db::new(&args.database.database_url, args.db_pool, counts.clone());
     let url = args.database.database_url.clone();
     tokio::task::spawn_blocking(move || {
@@ -113,25 +116,34 @@ pub async fn serve(args: ServeArgs) -> Result<(), Box<dyn StdError + Send + Sync
         .into_axum_router()
         .layer(axum::middleware::from_fn(traced));
 
+    let tls = args.tls.files()?;
     let listener = TcpListener::bind(args.listen)
         .await
         .map_err(|error| format!("can't listen on {}: {error}", args.listen))?;
-    tracing::info!(address = %listener.local_addr()?, "identity serves");
+    let address = listener.local_addr()?;
     let drain = Duration::from_millis(args.drain_delay_ms);
     let closing = stop.clone();
-    let server = Server::builder()
+    let told_to_stop = async move {
+        closing.cancelled().await;
+        tokio::time::sleep(drain).await;
+    };
+    let router = Server::builder()
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(8 << 20)
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-        .add_routes(Routes::from(routes))
-        .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
-            async move {
-                closing.cancelled().await;
-                tokio::time::sleep(drain).await;
-            },
-        );
+        .add_routes(Routes::from(routes));
+    let server: Pin<Box<dyn Future<Output = _> + Send>> = match tls {
+        None => {
+            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+            Box::pin(router.serve_with_incoming_shutdown(incoming, told_to_stop))
+        }
+        Some(files) => {
+            let incoming = tls::incoming(listener, files, tls_metrics, stop.clone())?;
+            Box::pin(router.serve_with_incoming_shutdown(incoming, told_to_stop))
+        }
+    };
+    tracing::info!(%address, "identity serves");
     let overtime = async {
         stop.cancelled().await;
         tokio::time::sleep(drain + DRAIN).await;

@@ -5,3 +5,4 @@ pub mod metrics;
 pub mod propagation;
 pub mod shutdown;
 pub mod telemetry;
+pub mod tls;

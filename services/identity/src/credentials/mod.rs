@@ -1,5 +1,6 @@
 //! Credentials: issuing, listing and revoking them, and signing in with one.
 
+mod change;
 mod last_use;
 pub(crate) mod rpc;
 mod store;
@@ -8,6 +9,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 pub(crate) use self::{
+    change::{CredentialChange, update, update_for_all},
     last_use::LastUse,
     store::{sign_in_to_all, sign_in_to_site},
 };
@@ -36,6 +38,8 @@ pub(crate) struct Credential {
     pub(crate) expires_at: Option<DateTime<Utc>>,
     pub(crate) revoked_at: Option<DateTime<Utc>>,
     pub(crate) last_used_at: Option<DateTime<Utc>>,
+    /// The name that the caller's certificate has to have.
+    pub(crate) certificate_name: Option<String>,
 }
 
 /// A credential to issue.
@@ -44,6 +48,7 @@ pub(crate) struct NewCredential {
     pub(crate) label: String,
     pub(crate) scopes: Vec<Scope>,
     pub(crate) expires_at: Option<DateTime<Utc>>,
+    pub(crate) certificate_name: Option<String>,
 }
 
 /// Issues a credential of one site; the text is its token.
@@ -65,6 +70,7 @@ pub(crate) async fn issue(
                 expires_at: new.expires_at,
                 revoked_at: None,
                 last_used_at: None,
+                certificate_name: new.certificate_name.clone(),
             };
             store::insert(tx, &credential, &token.hash)?;
             tx.record(NewEvent {
@@ -75,6 +81,7 @@ pub(crate) async fn issue(
                     "label": credential.label,
                     "scopes": scope_names(&credential.scopes),
                     "expires_at": credential.expires_at,
+                    "certificate_name": credential.certificate_name,
                 }),
                 effect: &Effect::default(),
             })?;
@@ -109,6 +116,7 @@ pub(crate) async fn issue_for_all(
                 expires_at: new.expires_at,
                 revoked_at: None,
                 last_used_at: None,
+                certificate_name: new.certificate_name.clone(),
             };
             store::insert_for_all(tx, &credential, &token.hash)?;
             let text = if tx.context.validate_only {
@@ -123,8 +131,13 @@ pub(crate) async fn issue_for_all(
 
 /// Nobody gives away what they do not hold, and nothing is issued that has expired already.
 fn check(caller: &Caller, new: &NewCredential, now: DateTime<Utc>) -> Result<(), Error> {
+    check_scopes(caller, &new.scopes)?;
+    check_end(new.expires_at, now)
+}
+
+fn check_scopes(caller: &Caller, scopes: &[Scope]) -> Result<(), Error> {
     if let Some(credential) = caller.credential() {
-        for scope in &new.scopes {
+        for scope in scopes {
             // An administrator hands the identity provider its token without being one.
             if *scope != Scope::Provision && !scope.is_held(&credential.scopes) {
                 return Err(Error::ScopeMissing {
@@ -133,7 +146,11 @@ fn check(caller: &Caller, new: &NewCredential, now: DateTime<Utc>) -> Result<(),
             }
         }
     }
-    if new.expires_at.is_some_and(|expires_at| expires_at <= now) {
+    Ok(())
+}
+
+fn check_end(expires_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<(), Error> {
+    if expires_at.is_some_and(|expires_at| expires_at <= now) {
         return Err(Error::invalid("expire_time", "must be in the future"));
     }
     Ok(())
@@ -162,6 +179,33 @@ pub(crate) async fn list_for_all(
         .anywhere(context, true, Ok(()), |tx, caller, ()| {
             caller.require_all_sites()?;
             store::list_for_all(tx)
+        })
+        .await
+}
+
+/// Reads a credential of a site.
+pub(crate) async fn get(
+    identity: &Identity,
+    context: RequestContext,
+    input: Result<CredentialId, Error>,
+) -> Result<Credential, Error> {
+    identity
+        .read(context, input, |tx, id| {
+            store::get(tx, *id)?.ok_or(Error::NotFound(Kind::Credential))
+        })
+        .await
+}
+
+/// Reads a credential of all sites.
+pub(crate) async fn get_for_all(
+    identity: &Identity,
+    context: RequestContext,
+    input: Result<CredentialId, Error>,
+) -> Result<Credential, Error> {
+    identity
+        .anywhere(context, true, input, |tx, caller, id| {
+            caller.require_all_sites()?;
+            store::get_for_all(tx, *id)?.ok_or(Error::NotFound(Kind::Credential))
         })
         .await
 }

@@ -1,9 +1,10 @@
 //! How credentials are asked for over gRPC.
 
+use chrono::{DateTime, Utc};
 use identity_proto::v1 as pb;
 use tonic::{Request, Response, Status};
 
-use super::{Credential, NewCredential};
+use super::{Credential, CredentialChange, NewCredential};
 use crate::{
     authz::{Method, Scope},
     error::{Error, Kind},
@@ -14,6 +15,8 @@ use crate::{
 
 /// The most characters of a label.
 const LABEL_MAX: usize = 100;
+/// The most bytes of a name in a certificate: as many as a DNS name can have.
+const CERTIFICATE_NAME_MAX: usize = 253;
 
 /// `identity.v1.CredentialService`.
 pub(crate) struct CredentialRpc(pub(crate) Identity);
@@ -70,11 +73,7 @@ impl pb::credential_service_server::CredentialService for CredentialRpc {
         let context = context
             .for_site(message.site.as_ref())
             .dry(message.validate_only);
-        let id = wire::id(
-            &message.credential_id,
-            CredentialId::parse,
-            Kind::Credential,
-        );
+        let id = read_id(&message.credential_id);
         let (credential, receipt) = if message.all_sites {
             (super::revoke_for_all(&self.0, context, id).await?, None)
         } else {
@@ -82,6 +81,46 @@ impl pb::credential_service_server::CredentialService for CredentialRpc {
             (credential, Some(receipt.into()))
         };
         Ok(Response::new(pb::RevokeCredentialResponse {
+            credential: Some(credential.into()),
+            receipt,
+        }))
+    }
+
+    async fn get_credential(
+        &self,
+        request: Request<pb::GetCredentialRequest>,
+    ) -> Result<Response<pb::GetCredentialResponse>, Status> {
+        let context = self.0.context(Method::GetCredential, &request);
+        let message = request.into_inner();
+        let context = context.for_site(message.site.as_ref());
+        let id = read_id(&message.credential_id);
+        let credential = if message.all_sites {
+            super::get_for_all(&self.0, context, id).await?
+        } else {
+            super::get(&self.0, context, id).await?
+        };
+        Ok(Response::new(pb::GetCredentialResponse {
+            credential: Some(credential.into()),
+        }))
+    }
+
+    async fn update_credential(
+        &self,
+        request: Request<pb::UpdateCredentialRequest>,
+    ) -> Result<Response<pb::UpdateCredentialResponse>, Status> {
+        let context = self.0.context(Method::UpdateCredential, &request);
+        let message = request.into_inner();
+        let context = context
+            .for_site(message.site.as_ref())
+            .dry(message.validate_only);
+        let change = read_change(&message);
+        let (credential, receipt) = if message.all_sites {
+            (super::update_for_all(&self.0, context, change).await?, None)
+        } else {
+            let (credential, receipt) = super::update(&self.0, context, change).await?;
+            (credential, Some(receipt.into()))
+        };
+        Ok(Response::new(pb::UpdateCredentialResponse {
             credential: Some(credential.into()),
             receipt,
         }))
@@ -103,8 +142,12 @@ impl pb::credential_service_server::CredentialService for CredentialRpc {
     }
 }
 
-fn read_new(message: &pb::IssueCredentialRequest) -> Result<NewCredential, Error> {
-    let label = message.label.trim();
+fn read_id(id: &str) -> Result<CredentialId, Error> {
+    wire::id(id, CredentialId::parse, Kind::Credential)
+}
+
+fn read_label(label: &str) -> Result<String, Error> {
+    let label = label.trim();
     if label.is_empty() || label.chars().count() > LABEL_MAX || label.chars().any(char::is_control)
     {
         return Err(Error::invalid(
@@ -112,6 +155,45 @@ fn read_new(message: &pb::IssueCredentialRequest) -> Result<NewCredential, Error
             format!("must be 1 to {LABEL_MAX} characters, none of them a control character"),
         ));
     }
+    Ok(label.to_owned())
+}
+
+fn read_certificate_name(name: &str) -> Result<Option<String>, Error> {
+    if name.len() > CERTIFICATE_NAME_MAX || name.chars().any(char::is_control) {
+        return Err(Error::invalid(
+            "certificate_name",
+            format!(
+                "must be at most {CERTIFICATE_NAME_MAX} bytes, with no control character among them"
+            ),
+        ));
+    }
+    Ok((!name.is_empty()).then(|| name.to_owned()))
+}
+
+fn read_expiry(at: Option<&prost_types::Timestamp>) -> Result<Option<DateTime<Utc>>, Error> {
+    at.map(|at| wire::moment(at, "expire_time")).transpose()
+}
+
+fn read_change(
+    message: &pb::UpdateCredentialRequest,
+) -> Result<(CredentialId, CredentialChange), Error> {
+    let values = message.values.clone().unwrap_or_default();
+    let known = ["label", "expire_time", "certificate_name"];
+    let mut change = CredentialChange::default();
+    for path in wire::mask(message.update_mask.as_ref(), &known)? {
+        match path {
+            "label" => change.label = Some(read_label(&values.label)?),
+            "expire_time" => change.expires_at = Some(read_expiry(values.expire_time.as_ref())?),
+            _ => {
+                change.certificate_name = Some(read_certificate_name(&values.certificate_name)?);
+            }
+        }
+    }
+    Ok((read_id(&message.credential_id)?, change))
+}
+
+fn read_new(message: &pb::IssueCredentialRequest) -> Result<NewCredential, Error> {
+    let label = read_label(&message.label)?;
     let mut scopes: Vec<Scope> = message.scopes().map(read_scope).collect::<Result<_, _>>()?;
     scopes.sort_unstable();
     scopes.dedup();
@@ -121,15 +203,11 @@ fn read_new(message: &pb::IssueCredentialRequest) -> Result<NewCredential, Error
             "must name at least one scope, each once",
         ));
     }
-    let expires_at = message
-        .expire_time
-        .as_ref()
-        .map(|at| wire::moment(at, "expire_time"))
-        .transpose()?;
     Ok(NewCredential {
-        label: label.to_owned(),
+        label,
         scopes,
-        expires_at,
+        expires_at: read_expiry(message.expire_time.as_ref())?,
+        certificate_name: read_certificate_name(&message.certificate_name)?,
     })
 }
 
@@ -186,6 +264,7 @@ impl From<Credential> for pb::Credential {
             last_use_time: credential.last_used_at.map(wire::timestamp),
             expire_time: credential.expires_at.map(wire::timestamp),
             revoke_time: credential.revoked_at.map(wire::timestamp),
+            certificate_name: credential.certificate_name.unwrap_or_default(),
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::{
 };
 
 const COLUMNS: &str = "c.credential_id, c.label, c.scopes, c.created_at, c.expires_at, c.revoked_at, \
-                       c.last_used_at";
+                       c.last_used_at, c.certificate_name";
 /// The most credentials that a list shows.
 const LIST_MAX: i32 = 1000;
 
@@ -39,6 +39,8 @@ struct CredentialRow {
     revoked_at: Option<DateTime<Utc>>,
     #[diesel(sql_type = Nullable<Timestamptz>)]
     last_used_at: Option<DateTime<Utc>>,
+    #[diesel(sql_type = Nullable<Text>)]
+    certificate_name: Option<String>,
 }
 
 impl CredentialRow {
@@ -57,7 +59,22 @@ impl CredentialRow {
             expires_at: self.expires_at,
             revoked_at: self.revoked_at,
             last_used_at: self.last_used_at,
+            certificate_name: self.certificate_name,
         }
+    }
+
+    /// Why it does not work for a caller whose certificate has these names; none: it does.
+    fn fault(&self, certificate_names: &[String]) -> Option<TokenFault> {
+        if self.revoked_at.is_some() {
+            return Some(TokenFault::Revoked);
+        }
+        if self.expires_at.is_some_and(|at| at <= Utc::now()) {
+            return Some(TokenFault::Expired);
+        }
+        let pinned = self.certificate_name.as_ref();
+        pinned
+            .is_some_and(|name| !certificate_names.contains(name))
+            .then_some(TokenFault::Certificate)
     }
 }
 
@@ -92,7 +109,13 @@ pub(crate) fn sign_in_to_site(
         )
         .bind::<SqlUuid, _>(site.uuid())
         .bind::<Binary, _>(hash.as_bytes().to_vec());
-        return Err(fault(tx.first(statement)?));
+        let row: Option<CredentialRow> = tx.first(statement)?;
+        let fault = row.map_or(TokenFault::Unknown, |row| {
+            // The database's clock and ours may differ a little.
+            row.fault(&tx.context.certificate_names)
+                .unwrap_or(TokenFault::Expired)
+        });
+        return Err(Error::Unauthenticated(fault));
     };
     let (site, now) = row.site.into_site()?;
     Ok((row.credential.into_credential(Some(site.id)), site, now))
@@ -111,13 +134,15 @@ fn find_sign_in(
             "SELECT {COLUMNS}, {} FROM credentials c \
              JOIN sites s USING (site_id) JOIN site_clocks k USING (site_id) \
              WHERE c.site_id = ? AND c.secret_hash = ? AND c.revoked_at IS NULL \
-               AND (c.expires_at IS NULL OR c.expires_at > clock_timestamp()){}",
+               AND (c.expires_at IS NULL OR c.expires_at > clock_timestamp()) \
+               AND (c.certificate_name IS NULL OR c.certificate_name = ANY(?)){}",
             site_store::SITE_COLUMNS,
             site_store::lock_clause(lock),
         ),
     )
     .bind::<SqlUuid, _>(site.uuid())
-    .bind::<Binary, _>(hash.as_bytes().to_vec());
+    .bind::<Binary, _>(hash.as_bytes().to_vec())
+    .bind::<Array<Text>, _>(tx.context.certificate_names.clone());
     tx.first(statement)
 }
 
@@ -128,22 +153,12 @@ pub(crate) fn sign_in_to_all(tx: &mut Tx<'_>, hash: TokenHash) -> Result<Credent
         format!("SELECT {COLUMNS} FROM all_site_credentials c WHERE c.secret_hash = ?"),
     )
     .bind::<Binary, _>(hash.as_bytes().to_vec());
-    match tx.first::<CredentialRow>(statement)? {
-        Some(row)
-            if row.revoked_at.is_none() && row.expires_at.is_none_or(|at| at > Utc::now()) =>
-        {
-            Ok(row.into_credential(None))
-        }
-        row => Err(fault(row)),
+    let row: Option<CredentialRow> = tx.first(statement)?;
+    let row = row.ok_or(Error::Unauthenticated(TokenFault::Unknown))?;
+    match row.fault(&tx.context.certificate_names) {
+        None => Ok(row.into_credential(None)),
+        Some(fault) => Err(Error::Unauthenticated(fault)),
     }
-}
-
-fn fault(row: Option<CredentialRow>) -> Error {
-    Error::Unauthenticated(match row {
-        None => TokenFault::Unknown,
-        Some(row) if row.revoked_at.is_some() => TokenFault::Revoked,
-        Some(_) => TokenFault::Expired,
-    })
 }
 
 pub(super) fn insert(
@@ -153,8 +168,9 @@ pub(super) fn insert(
 ) -> Result<(), Error> {
     let statement = sql(
         "insert credential",
-        "INSERT INTO credentials (site_id, credential_id, secret_hash, label, scopes, created_at, expires_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO credentials (site_id, credential_id, secret_hash, label, scopes, created_at, expires_at, \
+                                  certificate_name) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind::<SqlUuid, _>(tx.site_id())
     .bind::<SqlUuid, _>(credential.id.uuid())
@@ -162,7 +178,8 @@ pub(super) fn insert(
     .bind::<Text, _>(credential.label.clone())
     .bind::<Array<Text>, _>(scope_names(&credential.scopes))
     .bind::<Timestamptz, _>(credential.created_at)
-    .bind::<Nullable<Timestamptz>, _>(credential.expires_at);
+    .bind::<Nullable<Timestamptz>, _>(credential.expires_at)
+    .bind::<Nullable<Text>, _>(credential.certificate_name.clone());
     tx.execute(statement).map(drop)
 }
 
@@ -174,15 +191,16 @@ pub(super) fn insert_for_all(
     let statement = sql(
         "insert credential",
         "INSERT INTO all_site_credentials \
-             (credential_id, secret_hash, label, scopes, created_at, expires_at) \
-         VALUES (?, ?, ?, ?, ?, ?)",
+             (credential_id, secret_hash, label, scopes, created_at, expires_at, certificate_name) \
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
     )
     .bind::<SqlUuid, _>(credential.id.uuid())
     .bind::<Binary, _>(hash.as_bytes().to_vec())
     .bind::<Text, _>(credential.label.clone())
     .bind::<Array<Text>, _>(scope_names(&credential.scopes))
     .bind::<Timestamptz, _>(credential.created_at)
-    .bind::<Nullable<Timestamptz>, _>(credential.expires_at);
+    .bind::<Nullable<Timestamptz>, _>(credential.expires_at)
+    .bind::<Nullable<Text>, _>(credential.certificate_name.clone());
     tx.execute(statement).map(drop)
 }
 
@@ -227,6 +245,58 @@ pub(super) fn get(tx: &mut SiteTx<'_, '_>, id: CredentialId) -> Result<Option<Cr
     Ok(tx
         .first::<CredentialRow>(statement)?
         .map(|row| row.into_credential(site)))
+}
+
+pub(super) fn get_for_all(tx: &mut Tx<'_>, id: CredentialId) -> Result<Option<Credential>, Error> {
+    find_for_all(tx, id, "")
+}
+
+/// The credential of all sites of that id, which nobody else changes before this transaction ends.
+pub(super) fn lock_for_all(tx: &mut Tx<'_>, id: CredentialId) -> Result<Option<Credential>, Error> {
+    find_for_all(tx, id, " FOR NO KEY UPDATE")
+}
+
+fn find_for_all(
+    tx: &mut Tx<'_>,
+    id: CredentialId,
+    lock: &str,
+) -> Result<Option<Credential>, Error> {
+    let statement = sql(
+        "get credential",
+        format!("SELECT {COLUMNS} FROM all_site_credentials c WHERE c.credential_id = ?{lock}"),
+    )
+    .bind::<SqlUuid, _>(id.uuid());
+    let row: Option<CredentialRow> = tx.first(statement)?;
+    Ok(row.map(|row| row.into_credential(None)))
+}
+
+/// Writes what can change of a credential.
+pub(super) fn update(tx: &mut SiteTx<'_, '_>, credential: &Credential) -> Result<(), Error> {
+    let statement = sql(
+        "update credential",
+        "UPDATE credentials SET label = ?, expires_at = ?, certificate_name = ? \
+         WHERE site_id = ? AND credential_id = ?",
+    )
+    .bind::<Text, _>(credential.label.clone())
+    .bind::<Nullable<Timestamptz>, _>(credential.expires_at)
+    .bind::<Nullable<Text>, _>(credential.certificate_name.clone())
+    .bind::<SqlUuid, _>(tx.site_id())
+    .bind::<SqlUuid, _>(credential.id.uuid());
+    tx.execute(statement).map(drop)
+}
+
+/// Writes what can change of a credential of all sites.
+pub(super) fn update_for_all(tx: &mut Tx<'_>, credential: &Credential) -> Result<(), Error> {
+    let statement = sql(
+        "update credential",
+        "UPDATE all_site_credentials SET label = ?, expires_at = ?, certificate_name = ? \
+         WHERE credential_id = ?",
+    )
+    .bind::<Text, _>(credential.label.clone())
+    .bind::<Nullable<Timestamptz>, _>(credential.expires_at)
+    .bind::<Nullable<Text>, _>(credential.certificate_name.clone())
+    .bind::<SqlUuid, _>(credential.id.uuid());
+    tx.execute(statement).map(drop)
 }
 
 pub(super) fn revoke(tx: &mut SiteTx<'_, '_>, id: CredentialId) -> Result<(), Error> {

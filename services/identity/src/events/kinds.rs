@@ -5,11 +5,12 @@ use diesel::sql_types::{Array, Text};
 use crate::{db::Sql, error::Error};
 
 /// Every kind, as the contract lists them.
-pub(crate) const KINDS: [&str; 21] = [
+pub(crate) const KINDS: [&str; 22] = [
     "site.created",
     "site.updated",
     "site.divided",
     "credential.issued",
+    "credential.updated",
     "credential.revoked",
     "member.created",
     "member.updated",
