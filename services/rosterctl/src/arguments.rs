@@ -207,7 +207,7 @@ mod tests {
                         .map(ToString::to_string)
                         .unwrap_or_default();
                     assert!(
-                        help.contains(&format!("Example")) && help.contains("rosterctl"),
+                        help.contains("Examples:") && help.contains("rosterctl"),
                         "{path}"
                     );
                 }

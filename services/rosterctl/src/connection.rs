@@ -152,10 +152,8 @@ impl Settings {
         };
         let endpoint = Endpoint::from_shared(url)
             .map_err(|_| Failure::new(format!("{:?} is no address: host:port", self.addr)))?;
-        let channel = self
-            .tls
-            .secure(endpoint)
-            .map_err(Failure::new)?
+        let endpoint = self.tls.secure(endpoint).map_err(Failure::usage)?;
+        let channel = endpoint
             .connect_timeout(Duration::from_secs(5))
             .tcp_nodelay(true)
             .connect_lazy();
@@ -215,11 +213,11 @@ impl Settings {
                 .get_details_retry_info()
                 .and_then(|info| info.retry_delay);
             let passing = match status.code() {
-                Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => true,
+                Code::DeadlineExceeded => true,
                 // A limit of the site's does not pass; a version that has moved is not what was asked for.
                 Code::ResourceExhausted => asked.is_some(),
                 Code::Aborted => !Failure::of_call(&self.addr, &status).is("VERSION_MISMATCH"),
-                _ => false,
+                _ => is_away(&status),
             };
             let wait = asked.unwrap_or(pause).min(LONGEST_PAUSE);
             if !passing || begin.elapsed() + wait > self.patience {
@@ -233,6 +231,16 @@ impl Settings {
     /// Where identity is.
     pub(crate) fn addr(&self) -> &str {
         &self.addr
+    }
+}
+
+/// Whether identity, or the way to it, is away for the moment. A connection that is cut shows as one of
+/// several codes, and without what identity says of its own errors.
+pub(crate) fn is_away(status: &Status) -> bool {
+    match status.code() {
+        Code::Unavailable | Code::Cancelled => true,
+        Code::Unknown | Code::Internal => status.get_details_error_info().is_none(),
+        _ => false,
     }
 }
 
