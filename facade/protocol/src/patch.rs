@@ -472,6 +472,16 @@ fn merge_parts(
         }
         (Value::Null, Op::Replace) => parts.clear(),
         (Value::String(text), Op::Replace) if text.is_empty() => parts.clear(),
+        // A text stands for the whole (Entra's manager): what was said of another one does not fit it.
+        (Value::String(_), _) => {
+            if let Some(Value::Object(accepted)) = &accepted
+                && accepted
+                    .iter()
+                    .any(|(name, value)| parts.get(name) != Some(value))
+            {
+                parts.clear();
+            }
+        }
         _ => {}
     }
     if let Some(Value::Object(accepted)) = accepted {
