@@ -249,6 +249,12 @@ async fn extensions_times_and_groups() {
         ("groups.display co \"be/eu\"".to_owned(), "Ann"),
         ("groups.type eq \"direct\"".to_owned(), "Ann bob"),
         ("not (groups pr)".to_owned(), "cem owner"),
+        // The address that is shown in the place of none.
+        ("emails.value pr".to_owned(), "Ann bob cem owner"),
+        ("emails.type ne null".to_owned(), "Ann bob cem owner"),
+        ("emails[value eq null]".to_owned(), ""),
+        ("emails[type pr and value sw \"cem\"]".to_owned(), "cem"),
+        ("emails.display pr".to_owned(), "Ann"),
     ] {
         assert_eq!(users(scim, &filter).await, names, "{filter}");
     }

@@ -134,12 +134,11 @@ fn push_not_null(sql: &mut Sql, field: &Field) -> Result<(), Error> {
         | Field::Flag(expression)
         | Field::Moment(expression)
         | Field::Whole(expression)
-        | Field::Text {
-            exact: expression, ..
-        }
         | Field::Key {
             exact: expression, ..
         } => expression,
+        // What is searched holds what is shown and not stored, too: the address that is derived.
+        Field::Text { folded, .. } => folded,
         Field::List(_) => return Err(refused("asks for a list within a list")),
     };
     sql.push(&format!("({expression} IS NOT NULL)"));
