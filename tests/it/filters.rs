@@ -255,6 +255,27 @@ async fn extensions_times_and_groups() {
         ("emails[value eq null]".to_owned(), ""),
         ("emails[type pr and value sw \"cem\"]".to_owned(), "cem"),
         ("emails.display pr".to_owned(), "Ann"),
+        // What the brackets need of an address, and what they only allow.
+        (
+            "emails[type eq \"WORK\" and value eq \"Cem@ACME.example\"]".to_owned(),
+            "cem",
+        ),
+        (
+            "emails[type eq \"work\"].value eq \"bob@work.example\"".to_owned(),
+            "",
+        ),
+        (
+            "emails[type eq \"home\" and not (value eq \"bob@work.example\")]".to_owned(),
+            "Ann",
+        ),
+        (
+            "emails[value eq \"bob@work.example\" or display pr]".to_owned(),
+            "Ann bob",
+        ),
+        (
+            "not (emails[type eq \"home\" and value eq \"bob@work.example\"])".to_owned(),
+            "Ann cem owner",
+        ),
     ] {
         assert_eq!(users(scim, &filter).await, names, "{filter}");
     }
