@@ -384,7 +384,9 @@ async fn ask(scim: &Scim, path: &str, name: &str, attribute: &Value) {
             "eq 1",
         ),
     };
-    let withheld = attribute["returned"] == "never";
+    let never_shown = attribute["returned"] == "never";
+    // What a password is can't be asked; of what is not kept the answer is known.
+    let withheld = attribute["name"] == "password";
     for test in fits {
         let filter = encode(&format!("{name} {test}"));
         let answer = scim.get(&format!("{path}?count=1&filter={filter}")).await;
@@ -395,7 +397,7 @@ async fn ask(scim: &Scim, path: &str, name: &str, attribute: &Value) {
             "{name} {test}: {:#}",
             answer.body
         );
-        if attribute["type"] != "complex" && !withheld {
+        if attribute["type"] != "complex" && !never_shown {
             let sorted = scim.get(&format!("{path}?count=2&sortBy={name}")).await;
             assert_eq!(sorted.status.as_u16(), 200, "{name}: {:#}", sorted.body);
         }
