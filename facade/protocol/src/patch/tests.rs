@@ -664,3 +664,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_core_urn_without_a_path_holds_the_attributes_themselves() {
+    let core = USER.schema.id;
+    for urn in [core.to_owned(), core.to_uppercase()] {
+        for op in ["add", "replace"] {
+            let own = json!({"title": "T", "name.givenName": "N", "id": "x", "nobody": 1});
+            let under = patched(json!([{"op": op, "value": {&urn: own, "locale": "de"}}])).unwrap();
+            let beside = json!({"title": "T", "name.givenName": "N", "locale": "de"});
+            assert_eq!(
+                under,
+                patched(json!([{"op": op, "value": beside}])).unwrap()
+            );
+            assert_eq!(under["title"], "T");
+        }
+    }
+    let error = patched(json!([{"op": "replace", "value": {core: "x"}}])).unwrap_err();
+    assert_eq!(error.scim_type, Some(ScimType::InvalidValue));
+}
