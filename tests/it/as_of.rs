@@ -24,11 +24,14 @@ use tonic::Code;
 const MEMBERS: usize = 12;
 const PERMISSION: &str = "subscriptions.discount";
 
+/// Active, roles, business entities, reach, permissions, how many reasons.
+type Held = (bool, Vec<String>, Vec<String>, i32, Vec<String>, usize);
+
 /// What was answered, without what is allowed to change: names of groups and people are today's.
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Answers {
-    /// Of each member who was there: active, roles, business entities, reach, permissions, reasons.
-    access: Vec<Option<(bool, Vec<String>, Vec<String>, i32, Vec<String>, usize)>>,
+    /// Of each member who was there.
+    access: Vec<Option<Held>>,
     checks: Vec<(bool, i32)>,
     holders: Vec<String>,
     permitted: Vec<String>,
@@ -62,7 +65,7 @@ async fn ask(rpc: &Rpc, ids: &[String], as_of: Option<pb::AsOf>) -> Option<(i64,
     });
     let request = pb::BatchCheckAccessRequest {
         questions: questions.collect(),
-        as_of: as_of.clone(),
+        as_of,
         ..Default::default()
     };
     let batch = client.batch_check_access(caller.request(request)).await;
@@ -77,7 +80,7 @@ async fn ask(rpc: &Rpc, ids: &[String], as_of: Option<pb::AsOf>) -> Option<(i64,
     for id in ids {
         let request = pb::ListMemberAccessRequest {
             member: by_id(id),
-            as_of: as_of.clone(),
+            as_of,
             ..Default::default()
         };
         access.push(
@@ -88,9 +91,7 @@ async fn ask(rpc: &Rpc, ids: &[String], as_of: Option<pb::AsOf>) -> Option<(i64,
                     if answer.revision != revision {
                         return None;
                     }
-                    let ids = |list: &[pb::GrantedTarget]| {
-                        list.iter().map(|granted| target_id(granted)).collect()
-                    };
+                    let ids = |list: &[pb::GrantedTarget]| list.iter().map(target_id).collect();
                     let all = answer.roles.iter().chain(&answer.business_entities);
                     let reasons: usize = all.map(|granted| granted.grants.len()).sum();
                     Some((
@@ -107,7 +108,7 @@ async fn ask(rpc: &Rpc, ids: &[String], as_of: Option<pb::AsOf>) -> Option<(i64,
     }
     let request = pb::ListMembersWithRoleRequest {
         role: Some(named("Sales Agent")),
-        as_of: as_of.clone(),
+        as_of,
         ..Default::default()
     };
     let holders = client.list_members_with_role(caller.request(request)).await;
@@ -115,7 +116,7 @@ async fn ask(rpc: &Rpc, ids: &[String], as_of: Option<pb::AsOf>) -> Option<(i64,
     let request = pb::ListMembersWithPermissionRequest {
         permission: PERMISSION.to_owned(),
         business_entity: Some(named("EU GmbH")),
-        as_of: as_of.clone(),
+        as_of,
         ..Default::default()
     };
     let permitted = client
@@ -165,7 +166,8 @@ async fn write(site: &Site, ids: &[String], n: usize, stop: &AtomicBool, still: 
         let user = format!("/Users/{id}");
         match (round + n) % 5 {
             0 => {
-                let active = json!([{ "op": "replace", "value": { "active": round % 3 != 0 } }]);
+                let active =
+                    json!([{ "op": "replace", "value": { "active": !round.is_multiple_of(3) } }]);
                 site.scim.patch(&user, active).await;
             }
             1 => {

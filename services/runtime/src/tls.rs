@@ -15,13 +15,28 @@ const EVERY: Duration = Duration::from_secs(5);
 pub struct ClientTlsArgs {
     /// The authority that vouches for identity, a file of PEM certificates, where identity's address
     /// begins with https:// [default: the system's authorities]
-    #[arg(long, global = true, env = "ROSTER_IDENTITY_CA", value_name = "FILE")]
+    #[arg(
+        long,
+        env = "ROSTER_IDENTITY_CA",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
     pub identity_ca: Option<PathBuf>,
     /// The client's own certificate, a PEM file with its chain, where identity asks for one
-    #[arg(long, global = true, env = "ROSTER_IDENTITY_CERT", value_name = "FILE")]
+    #[arg(
+        long,
+        env = "ROSTER_IDENTITY_CERT",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
     pub identity_cert: Option<PathBuf>,
     /// The key of the client's own certificate, a PEM file
-    #[arg(long, global = true, env = "ROSTER_IDENTITY_KEY", value_name = "FILE")]
+    #[arg(
+        long,
+        env = "ROSTER_IDENTITY_KEY",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
     pub identity_key: Option<PathBuf>,
 }
 
