@@ -478,7 +478,7 @@ async fn exit_codes_tell_failures_apart() {
     assert_eq!(code(ctl, &owner).await, 3);
     assert_eq!(
         code(
-            &ctl,
+            ctl,
             &["access", "check", "owner@acme.example", "--role", "Analyst"]
         )
         .await,
@@ -550,6 +550,61 @@ async fn a_site_is_made_and_its_credentials_issued_verified_and_revoked() {
     let id = first["id"].as_str().unwrap();
     beta.json(&["credentials", "revoke", id]).await;
     assert_eq!(beta.run(&["sites", "show"]).await.code, Some(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotated_credential_works_on_for_the_overlap() {
+    let roster = operator().await;
+    let ctl = &roster.ctl;
+    let issue = [
+        "credentials",
+        "issue",
+        "--label",
+        "billing",
+        "--scope",
+        "read",
+        "--scope",
+        "write_groups",
+        "--expires-in",
+        "90d",
+    ];
+    let old = ctl.json(&issue).await;
+    let id = old["credential"]["id"].as_str().unwrap();
+    let events = roster.acme.rpc.events().await.len();
+    let dry = ctl
+        .json(&["credentials", "rotate", id, "--overlap", "3d", "--dry-run"])
+        .await;
+    assert_eq!(dry["rotated"]["days_left"], 2);
+    assert!(dry.get("token").is_none());
+    assert_eq!(roster.acme.rpc.events().await.len(), events);
+
+    let rotated = ctl
+        .json(&["credentials", "rotate", id, "--overlap", "3d"])
+        .await;
+    assert_eq!(rotated["rotated"]["id"], id);
+    assert_eq!(rotated["rotated"]["days_left"], 2);
+    for field in ["label", "scopes"] {
+        assert_eq!(rotated["credential"][field], old["credential"][field]);
+    }
+    assert!(rotated["credential"]["days_left"].as_i64().unwrap() >= 89);
+    // Both work.
+    for token in [&old["token"], &rotated["token"]] {
+        let caller = ctl.with_token(token.as_str().unwrap());
+        assert_eq!(caller.run(&["sites", "show"]).await.code, Some(0));
+    }
+    // The overlap never makes the old one last longer; and it really ends.
+    let again = ctl
+        .json(&["credentials", "rotate", id, "--overlap", "9d"])
+        .await;
+    assert_eq!(
+        again["rotated"]["expire_time"],
+        rotated["rotated"]["expire_time"]
+    );
+    ctl.json(&["credentials", "revoke", id]).await;
+    let gone = ctl
+        .run(&["credentials", "rotate", id, "--overlap", "1d"])
+        .await;
+    assert_eq!(gone.code, Some(2), "{gone:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use identity_runtime::tls::ClientTlsArgs;
 use prost_types::Timestamp;
 
 use crate::commands::{
@@ -62,7 +63,7 @@ pub(crate) struct Arguments {
 /// What every command takes.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// Where identity is, as host:port [default: 127.0.0.1:8481]
+    /// Where identity is, as host:port, or https://host:port for TLS [default: 127.0.0.1:8481]
     #[arg(
         long,
         global = true,
@@ -71,6 +72,9 @@ pub(crate) struct Global {
         value_name = "HOST:PORT"
     )]
     pub(crate) addr: Option<String>,
+    /// TLS to identity.
+    #[command(flatten)]
+    pub(crate) tls: ClientTlsArgs,
     /// A file that holds the token and nothing else (or the token in ROSTER_TOKEN)
     #[arg(
         long,
@@ -203,7 +207,7 @@ mod tests {
                         .map(ToString::to_string)
                         .unwrap_or_default();
                     assert!(
-                        help.contains(&format!("Example")) && help.contains("rosterctl"),
+                        help.contains("Examples:") && help.contains("rosterctl"),
                         "{path}"
                     );
                 }

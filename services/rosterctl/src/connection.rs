@@ -10,6 +10,7 @@ use std::{
 };
 
 use identity_proto::v1::{SiteRef, site_ref};
+use identity_runtime::tls::ClientTlsArgs;
 use tonic::{
     Code, Request, Response, Status,
     transport::{Channel, Endpoint},
@@ -40,6 +41,7 @@ pub(crate) struct Settings {
     addr: String,
     site: Option<String>,
     tokens: Tokens,
+    tls: ClientTlsArgs,
     patience: Duration,
     /// The one connection of a command, made when it is first needed.
     channel: OnceCell<Channel>,
@@ -109,6 +111,7 @@ impl Settings {
                 bootstrap: find("ROSTER_BOOTSTRAP_TOKEN"),
                 service: find("ROSTER_SERVICE_TOKEN"),
             },
+            tls: global.tls.clone(),
             patience: Duration::ZERO,
             channel: OnceCell::new(),
             output: global.output,
@@ -144,10 +147,12 @@ impl Settings {
         }
         let url = match self.addr.contains("://") {
             true => self.addr.clone(),
-            false => format!("http://{}", self.addr),
+            false if self.tls == ClientTlsArgs::default() => format!("http://{}", self.addr),
+            false => format!("https://{}", self.addr),
         };
         let endpoint = Endpoint::from_shared(url)
             .map_err(|_| Failure::new(format!("{:?} is no address: host:port", self.addr)))?;
+        let endpoint = self.tls.secure(endpoint).map_err(Failure::usage)?;
         let channel = endpoint
             .connect_timeout(Duration::from_secs(5))
             .tcp_nodelay(true)
@@ -208,11 +213,11 @@ impl Settings {
                 .get_details_retry_info()
                 .and_then(|info| info.retry_delay);
             let passing = match status.code() {
-                Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => true,
+                Code::DeadlineExceeded => true,
                 // A limit of the site's does not pass; a version that has moved is not what was asked for.
                 Code::ResourceExhausted => asked.is_some(),
                 Code::Aborted => !Failure::of_call(&self.addr, &status).is("VERSION_MISMATCH"),
-                _ => false,
+                _ => is_away(&status),
             };
             let wait = asked.unwrap_or(pause).min(LONGEST_PAUSE);
             if !passing || begin.elapsed() + wait > self.patience {
@@ -226,6 +231,16 @@ impl Settings {
     /// Where identity is.
     pub(crate) fn addr(&self) -> &str {
         &self.addr
+    }
+}
+
+/// Whether identity, or the way to it, is away for the moment. A connection that is cut shows as one of
+/// several codes, and without what identity says of its own errors.
+pub(crate) fn is_away(status: &Status) -> bool {
+    match status.code() {
+        Code::Unavailable | Code::Cancelled => true,
+        Code::Unknown | Code::Internal => status.get_details_error_info().is_none(),
+        _ => false,
     }
 }
 
@@ -249,6 +264,7 @@ mod tests {
     fn global() -> Global {
         Global {
             addr: None,
+            tls: ClientTlsArgs::default(),
             token_file: None,
             site: None,
             output: Output::Table,

@@ -82,6 +82,12 @@ impl Failure {
         }
     }
 
+    /// The same failure, with what was done all the same.
+    pub(crate) fn beside(mut self, done: &str) -> Self {
+        self.message.push_str(&format!("\n  {done}"));
+        self
+    }
+
     /// Whether identity gave this reason.
     pub(crate) fn is(&self, reason: &str) -> bool {
         self.reason() == reason

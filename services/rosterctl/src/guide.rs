@@ -14,7 +14,15 @@ commands take stands with the first only.
 ";
 
 /// The options that all commands take.
-const GLOBAL: [&str; 4] = ["addr", "token_file", "site", "output"];
+const GLOBAL: [&str; 7] = [
+    "addr",
+    "identity_ca",
+    "identity_cert",
+    "identity_key",
+    "token_file",
+    "site",
+    "output",
+];
 
 fn render() -> String {
     let mut root = Arguments::command().term_width(100);

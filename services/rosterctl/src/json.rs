@@ -37,6 +37,7 @@ pub(crate) fn credential(credential: &Credential) -> Value {
         "last_use_time": time(credential.last_use_time.as_ref()),
         "expire_time": time(credential.expire_time.as_ref()),
         "revoke_time": time(credential.revoke_time.as_ref()),
+        "certificate_name": some(&credential.certificate_name),
     })
 }
 

@@ -9,10 +9,11 @@ use std::{
 use clap::{Subcommand, ValueEnum};
 use identity_forms::token::{self, SpeaksFor};
 use identity_proto::v1::{
-    Credential, IssueCredentialRequest, ListCredentialsRequest, RevokeCredentialRequest, Scope,
+    Credential, GetCredentialRequest, IssueCredentialRequest, ListCredentialsRequest,
+    RevokeCredentialRequest, Scope, UpdateCredentialRequest,
     credential_service_client::CredentialServiceClient,
 };
-use prost_types::Timestamp;
+use prost_types::{FieldMask, Timestamp};
 use serde_json::{Value, json};
 
 use super::{Outcome, answer, print, print_write};
@@ -42,7 +43,32 @@ Examples:
         /// When it stops working by itself: 90d, 12h, 30m
         #[arg(long, value_name = "TIME", value_parser = parse_time)]
         expires_in: Option<Duration>,
+        /// Take the token over mutual TLS only, from a client whose certificate has this name
+        #[arg(long, value_name = "NAME")]
+        certificate_name: Option<String>,
         /// For all sites instead of one
+        #[arg(long)]
+        all_sites: bool,
+        #[command(flatten)]
+        dry_run: DryRun,
+    },
+    /// Issue a successor of a credential and print its token; the old one works on for the overlap
+    #[command(after_help = "\
+The successor has the label, the scopes, the certificate's name and, counted from now, the lifetime of the old one.
+
+Examples:
+  rosterctl --site acme credentials rotate 0199c1f0-7d6e-7a10-8a59-2f6a1f0c9d11 --overlap 24h > token
+  rosterctl --site acme credentials rotate 0199c1f0-7d6e-7a10-8a59-2f6a1f0c9d11 --overlap 7d --dry-run")]
+    Rotate {
+        /// The old credential's id
+        id: String,
+        /// How long the old one works on: 7d, 12h, 30m; never longer than it would have
+        #[arg(long, value_name = "TIME", value_parser = parse_time)]
+        overlap: Duration,
+        /// When the successor stops working by itself [default: after as long as the old one]
+        #[arg(long, value_name = "TIME", value_parser = parse_time)]
+        expires_in: Option<Duration>,
+        /// One of those of all sites
         #[arg(long)]
         all_sites: bool,
         #[command(flatten)]
@@ -120,6 +146,7 @@ pub(super) async fn run(settings: &Settings, command: Credentials) -> Result<Out
             label,
             scopes,
             expires_in,
+            certificate_name,
             all_sites,
             dry_run,
         } => {
@@ -129,7 +156,9 @@ pub(super) async fn run(settings: &Settings, command: Credentials) -> Result<Out
                 label,
                 scopes: scopes.into_iter().map(|name| scope(name).into()).collect(),
                 expire_time: expires_in.map(from_now),
+                certificate_name: certificate_name.unwrap_or_default(),
                 validate_only: dry_run.dry_run,
+                certificate_name: certificate_name.unwrap_or_default(),
                 ..IssueCredentialRequest::default()
             };
             let request = settings.request(Purpose::Administer, request)?;
@@ -146,6 +175,21 @@ pub(super) async fn run(settings: &Settings, command: Credentials) -> Result<Out
                 );
             }
             print_token(settings, &credential, &issued.token)
+        }
+        Credentials::Rotate {
+            id,
+            overlap,
+            expires_in,
+            all_sites,
+            dry_run,
+        } => {
+            let rotation = Rotation {
+                overlap,
+                expires_in,
+                all_sites,
+                dry_run,
+            };
+            rotate(settings, id, &rotation).await
         }
         Credentials::List { all_sites } => {
             let request = ListCredentialsRequest {
@@ -189,6 +233,111 @@ pub(super) async fn run(settings: &Settings, command: Credentials) -> Result<Out
     }
 }
 
+/// How a credential is replaced.
+#[derive(Debug)]
+struct Rotation {
+    overlap: Duration,
+    expires_in: Option<Duration>,
+    all_sites: bool,
+    dry_run: DryRun,
+}
+
+/// Issues a successor and sets the end of the old one, in this order: at no moment does none of them work.
+async fn rotate(settings: &Settings, id: String, rotation: &Rotation) -> Result<Outcome, Failure> {
+    let mut credentials = CredentialServiceClient::new(settings.channel()?);
+    let Rotation {
+        all_sites, dry_run, ..
+    } = *rotation;
+    let request = GetCredentialRequest {
+        site: site(settings, all_sites),
+        all_sites,
+        credential_id: id.clone(),
+        ..GetCredentialRequest::default()
+    };
+    let request = settings.request(Purpose::Administer, request)?;
+    let old = answer(settings, credentials.get_credential(request).await)?;
+    let old = old.credential.unwrap_or_default();
+    let now = SystemTime::now();
+    let end = |credential: &Credential| {
+        credential
+            .expire_time
+            .and_then(|time| SystemTime::try_from(time).ok())
+    };
+    if old.revoke_time.is_some() || end(&old).is_some_and(|end| end <= now) {
+        return Err(Failure::usage(
+            "the credential works no more, so it has nothing to overlap with: issue a new one",
+        ));
+    }
+    let lifetime = rotation.expires_in.or_else(|| {
+        let made = SystemTime::try_from(old.create_time?).ok()?;
+        end(&old)?.duration_since(made).ok()
+    });
+    let request = IssueCredentialRequest {
+        site: site(settings, all_sites),
+        all_sites,
+        label: old.label.clone(),
+        scopes: old.scopes.clone(),
+        expire_time: lifetime.map(from_now),
+        certificate_name: old.certificate_name.clone(),
+        validate_only: dry_run.dry_run,
+        ..IssueCredentialRequest::default()
+    };
+    let request = settings.request(Purpose::Administer, request)?;
+    let issued = answer(settings, credentials.issue_credential(request).await)?;
+    let successor = issued.credential.unwrap_or_default();
+    let old_end = end(&old).map_or(now + rotation.overlap, |end| {
+        end.min(now + rotation.overlap)
+    });
+    let request = UpdateCredentialRequest {
+        site: site(settings, all_sites),
+        all_sites,
+        credential_id: id.clone(),
+        values: Some(Credential {
+            expire_time: Some(to_the_second(old_end)),
+            ..Credential::default()
+        }),
+        update_mask: Some(FieldMask {
+            paths: vec!["expire_time".to_owned()],
+        }),
+        validate_only: dry_run.dry_run,
+        ..UpdateCredentialRequest::default()
+    };
+    let request = settings.request(Purpose::Administer, request)?;
+    let updated = answer(settings, credentials.update_credential(request).await);
+    // The token is shown this once: whatever became of the old credential.
+    let old = match &updated {
+        Ok(updated) => updated.credential.clone().unwrap_or_default(),
+        Err(_) => old,
+    };
+    let both = [successor, old];
+    if settings.output == Output::Table {
+        eprintln!("{}", table(&both));
+    }
+    let [successor, old] = &both;
+    print(
+        settings,
+        || match dry_run.dry_run {
+            true => "Dry run: nothing was changed.".to_owned(),
+            false => issued.token.clone(),
+        },
+        || {
+            let mut object = object(successor);
+            if !dry_run.dry_run {
+                object["token"] = json!(issued.token);
+            }
+            object["rotated"] = credential_json(old);
+            object["dry_run"] = json!(dry_run.dry_run);
+            object
+        },
+    )?;
+    match updated {
+        Ok(_) => Ok(Outcome::Done),
+        Err(failure) => Err(failure.beside(&format!(
+            "the successor is issued, and the old credential {id} has no other end than before"
+        ))),
+    }
+}
+
 /// The site whose credentials are meant.
 fn site(settings: &Settings, all_sites: bool) -> Option<identity_proto::v1::SiteRef> {
     if all_sites { None } else { settings.site() }
@@ -196,8 +345,14 @@ fn site(settings: &Settings, all_sites: bool) -> Option<identity_proto::v1::Site
 
 /// In so much time, to the second.
 fn from_now(time: Duration) -> Timestamp {
-    let moment = Timestamp::from(SystemTime::now() + time);
-    Timestamp { nanos: 0, ..moment }
+    to_the_second(SystemTime::now() + time)
+}
+
+fn to_the_second(moment: SystemTime) -> Timestamp {
+    Timestamp {
+        nanos: 0,
+        ..Timestamp::from(moment)
+    }
 }
 
 /// Prints a token where it may be kept, and what it is beside it.

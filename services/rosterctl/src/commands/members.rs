@@ -314,7 +314,7 @@ fn filter(containing: Option<String>, active: bool, inactive: bool) -> Option<Fi
     let state =
         (active || inactive).then(|| compare("active", Operator::Equal, Compared::Flag(active)));
     let filters: Vec<Filter> = named.into_iter().chain(state).collect();
-    (!filters.is_empty()).then(|| Filter {
+    (!filters.is_empty()).then_some(Filter {
         node: Some(Node::All(FilterList { filters })),
     })
 }

@@ -7,14 +7,14 @@ use identity_proto::v1::{
     watch_events_request::Start, watch_events_response::Message,
 };
 use serde_json::json;
-use tonic::{Code, Status, Streaming};
+use tonic::{Status, Streaming};
 use tonic_types::StatusExt;
 
 use super::Tail;
 use crate::{
     arguments::Output,
     commands::{LARGEST_ANSWER, Outcome, write_out},
-    connection::{Purpose, Settings},
+    connection::{Purpose, Settings, is_away},
     failure::Failure,
     json, show,
 };
@@ -69,7 +69,7 @@ pub(super) async fn run(settings: &Settings, command: Tail) -> Result<Outcome, F
                 }
             },
         };
-        if !began || !goes_on(&ended) {
+        if !began || !is_away(&ended) {
             return Err(Failure::of_call(settings.addr(), &ended));
         }
         let asked = ended
@@ -117,15 +117,6 @@ async fn next(stream: &mut Streaming<WatchEventsResponse>) -> Result<WatchEvents
 
 fn silent() -> Status {
     Status::unavailable("nothing came for a while")
-}
-
-/// Whether the same watch may go on. A connection that is cut shows as one of several codes.
-fn goes_on(status: &Status) -> bool {
-    match status.code() {
-        Code::Unavailable | Code::Aborted | Code::DeadlineExceeded | Code::Cancelled => true,
-        Code::Unknown | Code::Internal => status.get_details_error_info().is_none(),
-        _ => false,
-    }
 }
 
 fn line(settings: &Settings, event: &Event, resume_token: &str) -> String {

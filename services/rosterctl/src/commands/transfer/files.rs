@@ -47,6 +47,9 @@ pub(super) struct Place {
     pub(super) byte: u64,
 }
 
+/// A row, or what is wrong with it, and where it stands.
+pub(super) type ReadRow = (Place, Result<Row, String>);
+
 /// The rows of a file, one after the other.
 pub(super) enum Reader {
     Csv {
@@ -115,7 +118,7 @@ impl Reader {
     }
 
     /// The next row, or what is wrong with it; none after the last one.
-    pub(super) fn next(&mut self) -> Result<Option<(Place, Result<Row, String>)>, Failure> {
+    pub(super) fn next(&mut self) -> Result<Option<ReadRow>, Failure> {
         match self {
             Self::Csv {
                 reader,
@@ -181,7 +184,7 @@ pub(super) struct Writer {
 }
 
 enum Sink {
-    Csv(csv::Writer<Box<dyn Write>>),
+    Csv(Box<csv::Writer<Box<dyn Write>>>),
     Jsonl(Box<dyn Write>),
 }
 
@@ -208,7 +211,7 @@ impl Writer {
                 writer
                     .write_record(columns.iter().map(|column| column.path))
                     .map_err(of_csv)?;
-                Sink::Csv(writer)
+                Sink::Csv(Box::new(writer))
             }
         };
         Ok(Self { sink, names })
