@@ -93,6 +93,13 @@ pub async fn serve(args: ServeArgs) -> Result<(), Box<dyn StdError + Send + Sync
     set_health(&health, ServingStatus::NotServing).await;
     tokio::spawn(watch_health(health.clone(), db.clone(), stop.clone()));
 
+    let tls = args.tls.files()?;
+    // Before anybody can be told that the process is ready: from here on a connection waits to be served.
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .map_err(|error| format!("can't listen on {}: {error}", args.listen))?;
+    let address = listener.local_addr()?;
+
     let stopped = CancellationToken::new();
     let ready: admin::Readiness = Arc::new(move || {
         let db = db.clone();
@@ -119,11 +126,6 @@ pub async fn serve(args: ServeArgs) -> Result<(), Box<dyn StdError + Send + Sync
         .into_axum_router()
         .layer(axum::middleware::from_fn(traced));
 
-    let tls = args.tls.files()?;
-    let listener = TcpListener::bind(args.listen)
-        .await
-        .map_err(|error| format!("can't listen on {}: {error}", args.listen))?;
-    let address = listener.local_addr()?;
     let drain = Duration::from_millis(args.drain_delay_ms);
     let closing = stop.clone();
     let told_to_stop = async move {
