@@ -15,3 +15,7 @@ pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "
 
 /// The `domain` of every `google.rpc.ErrorInfo` that identity sends.
 pub const ERROR_DOMAIN: &str = "identity.roster";
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that can't go on stops")]
+mod reference;

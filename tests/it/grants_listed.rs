@@ -102,7 +102,7 @@ async fn direct_grants_are_listed_by_member_target_and_actor_with_how_they_ended
         include_ended: true,
         ..all()
     };
-    assert_eq!(of(gone.clone()).await, [three.clone()]);
+    assert_eq!(of(gone.clone()).await, std::slice::from_ref(&three));
     for request in [
         pb::ListGrantsRequest {
             include_ended: false,

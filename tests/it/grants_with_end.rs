@@ -66,7 +66,7 @@ async fn an_ending_is_one_event_of_that_very_time_within_a_second_though_nobody_
         panic!("{event:?}")
     };
     assert_eq!(target_name(change.target.as_ref()), "Analyst");
-    assert_eq!(change.lost_member_ids, [ann.clone()]);
+    assert_eq!(change.lost_member_ids, std::slice::from_ref(&ann));
     let ended = get(&acme.rpc, &id).await.ending.unwrap();
     assert_eq!(
         (moment(&ended.time.unwrap()), ended.revision),

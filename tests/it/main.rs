@@ -54,6 +54,7 @@ mod slow_clients;
 mod sorting;
 mod statements;
 mod tls;
+mod tls_grpc;
 mod tracing;
 mod watch;
 mod watch_load;

@@ -21,8 +21,15 @@ use identity_proto::v1::{
     credential_service_client::CredentialServiceClient, group_service_client::GroupServiceClient,
     member_service_client::MemberServiceClient, role_service_client::RoleServiceClient, site_ref,
 };
-use identity_runtime::propagation;
-use tokio::time::{Instant, sleep, timeout_at};
+use identity_runtime::{
+    propagation,
+    tls::{ClientTlsArgs, on_change},
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
 use tonic::{
     Code, Request, Response, Status,
     metadata::{Ascii, MetadataValue},
@@ -45,13 +52,33 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// The channel to identity. Clones share its connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Backend {
-    channel: Channel,
+    /// Another one where the files of TLS have changed.
+    channel: watch::Receiver<Channel>,
 }
 
 impl Backend {
-    /// A channel that connects when it is first used, and again whenever it has to.
-    pub(crate) fn new(url: &str) -> Result<Self, tonic::transport::Error> {
-        let endpoint = Endpoint::from_shared(url.to_owned())?
+    /// A channel that connects when it is first used, and again whenever it has to. An error is a sentence
+    /// for an operator.
+    pub(crate) fn new(
+        url: &str,
+        tls: &ClientTlsArgs,
+        stop: &CancellationToken,
+    ) -> Result<Self, String> {
+        let (sender, channel) = watch::channel(Self::connect(url, tls)?);
+        let files = tls.files();
+        if !files.is_empty() {
+            let (url, tls) = (url.to_owned(), tls.clone());
+            tokio::spawn(on_change(files, stop.clone(), move || {
+                sender.send_replace(Self::connect(&url, &tls)?);
+                Ok(())
+            }));
+        }
+        Ok(Self { channel })
+    }
+
+    fn connect(url: &str, tls: &ClientTlsArgs) -> Result<Channel, String> {
+        let endpoint = Endpoint::from_shared(url.to_owned())
+            .map_err(|error| format!("identity's address {url:?}: {error}"))?
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
             .http2_keep_alive_interval(Duration::from_secs(10))
@@ -61,29 +88,31 @@ impl Backend {
             .initial_stream_window_size(1 << 20)
             .initial_connection_window_size(4 << 20)
             .http2_max_header_list_size(MAX_TRAILERS);
-        Ok(Self {
-            channel: endpoint.connect_lazy(),
-        })
+        Ok(tls.secure(endpoint)?.connect_lazy())
+    }
+
+    fn channel(&self) -> Channel {
+        self.channel.borrow().clone()
     }
 
     fn members(&self) -> MemberServiceClient<Channel> {
-        MemberServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER)
+        MemberServiceClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER)
     }
 
     fn groups(&self) -> GroupServiceClient<Channel> {
-        GroupServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER)
+        GroupServiceClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER)
     }
 
     fn roles(&self) -> RoleServiceClient<Channel> {
-        RoleServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER)
+        RoleServiceClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER)
     }
 
     fn business_entities(&self) -> BusinessEntityServiceClient<Channel> {
-        BusinessEntityServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER)
+        BusinessEntityServiceClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER)
     }
 
     fn credentials(&self) -> CredentialServiceClient<Channel> {
-        CredentialServiceClient::new(self.channel.clone())
+        CredentialServiceClient::new(self.channel())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use clap::{Parser, builder::RangedU64ValueParser};
-use identity_runtime::telemetry::TelemetryArgs;
+use identity_runtime::{telemetry::TelemetryArgs, tls::ClientTlsArgs};
 
 /// How long a request may take in all: Okta hangs up after 60 seconds, and then nobody knows what was done.
 const LONGEST: Duration = Duration::from_secs(58);
@@ -28,13 +28,16 @@ pub struct Config {
         default_value = "127.0.0.1:8490"
     )]
     pub admin_listen: SocketAddr,
-    /// The gRPC address of identity.
+    /// The gRPC address of identity; it begins with https:// where identity speaks TLS.
     #[arg(
         long,
         env = "ROSTER_IDENTITY_URL",
         default_value = "http://127.0.0.1:8481"
     )]
     pub identity_url: String,
+    /// TLS to identity.
+    #[command(flatten)]
+    pub tls: ClientTlsArgs,
     /// The URL that clients know the facade by: what Location, $ref and meta.location begin with.
     #[arg(long, env = "ROSTER_PUBLIC_URL", default_value = "http://127.0.0.1:8480", value_parser = public_url)]
     pub public_url: String,

@@ -75,7 +75,7 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error + Send + Sync>> {
     .map_err(|error| format!("can't listen on {}: {error}", config.admin_listen))?;
     let drain = config.body_timeout + config.request_timeout + DRAIN_MARGIN;
     let header_timeout = config.header_timeout;
-    let backend = Backend::new(&config.identity_url)?;
+    let backend = Backend::new(&config.identity_url, &config.tls, &stop)?;
     let app = App::new(config, backend, Meters::new(&metrics));
     tracing::info!(%address, "serving SCIM");
 

@@ -11,7 +11,7 @@ use identity_proto::v1::{
     member_service_client::MemberServiceClient, role_service_client::RoleServiceClient,
     site_service_client::SiteServiceClient,
 };
-use tonic::transport::Endpoint;
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
 use crate::{by_user_name, error::Error, named, permission, site, wire::Wire};
 
@@ -34,10 +34,12 @@ pub struct Builder {
     token: String,
     site: Option<String>,
     deadline: Duration,
+    tls: ClientTlsConfig,
+    has_authority: bool,
 }
 
 impl Roster {
-    /// A caller of identity at `address` (`http://host:port`), with a service's token. It connects with the
+    /// A caller of identity at `address` (`http://host:port`, or `https://` where it speaks TLS), with a service's token. It connects with the
     /// first call.
     ///
     /// # Errors
@@ -53,6 +55,8 @@ impl Roster {
             token: String::new(),
             site: None,
             deadline: DEADLINE,
+            tls: ClientTlsConfig::new(),
+            has_authority: false,
         }
     }
 
@@ -142,6 +146,20 @@ impl Builder {
         self
     }
 
+    /// The authority that vouches for identity, as PEM certificates, where the address begins with
+    /// `https://`; the system's authorities where it is not said.
+    pub fn authority(mut self, pem: &[u8]) -> Self {
+        self.tls = self.tls.ca_certificate(Certificate::from_pem(pem));
+        self.has_authority = true;
+        self
+    }
+
+    /// The service's own certificate with its chain, and its key, as PEM, where identity asks for one.
+    pub fn certificate(mut self, pem: &[u8], key: &[u8]) -> Self {
+        self.tls = self.tls.identity(Identity::from_pem(pem, key));
+        self
+    }
+
     /// How long a call may take, with all its attempts; 10 s where it is not said.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -153,8 +171,18 @@ impl Builder {
     /// # Errors
     /// An address or a token that can't be one.
     pub fn connect(self) -> Result<Roster, Error> {
-        let endpoint = Endpoint::from_shared(self.address.clone())
-            .map_err(|_| Error::Settings(format!("{:?} is no address", self.address)))?
+        let mut endpoint = Endpoint::from_shared(self.address.clone())
+            .map_err(|_| Error::Settings(format!("{:?} is no address", self.address)))?;
+        if endpoint.uri().scheme_str() == Some("https") {
+            let tls = match self.has_authority {
+                true => self.tls,
+                false => self.tls.with_native_roots(),
+            };
+            endpoint = endpoint
+                .tls_config(tls)
+                .map_err(|error| Error::Settings(format!("TLS: {error}")))?;
+        }
+        let endpoint = endpoint
             .connect_timeout(Duration::from_secs(5))
             .tcp_nodelay(true)
             .http2_keep_alive_interval(Duration::from_secs(10))

@@ -30,8 +30,13 @@ impl Caller {
     /// Calls identity at `host:port` with a token. It connects with the first call.
     pub fn new(address: &str, token: &str) -> Result<Self> {
         let endpoint = Endpoint::from_shared(format!("http://{address}"))
-            .with_context(|| format!("{address:?} is no address"))?
-            .connect_timeout(Duration::from_secs(5));
+            .with_context(|| format!("{address:?} is no address"))?;
+        Self::over(endpoint, token)
+    }
+
+    /// Calls identity at an endpoint, which may speak TLS, with a token. It connects with the first call.
+    pub fn over(endpoint: Endpoint, token: &str) -> Result<Self> {
+        let endpoint = endpoint.connect_timeout(Duration::from_secs(5));
         let authorization = format!("Bearer {token}")
             .parse()
             .context("the token has characters it can't have")?;

@@ -1,6 +1,6 @@
 //! How credentials are asked for over gRPC.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use identity_proto::v1 as pb;
 use tonic::{Request, Response, Status};
 
@@ -171,7 +171,9 @@ fn read_certificate_name(name: &str) -> Result<Option<String>, Error> {
 }
 
 fn read_expiry(at: Option<&prost_types::Timestamp>) -> Result<Option<DateTime<Utc>>, Error> {
-    at.map(|at| wire::moment(at, "expire_time")).transpose()
+    let at = at.map(|at| wire::moment(at, "expire_time")).transpose()?;
+    // As exact as it is kept.
+    Ok(at.map(|at| at.trunc_subsecs(6)))
 }
 
 fn read_change(

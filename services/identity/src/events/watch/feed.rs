@@ -13,7 +13,7 @@ use diesel::{
     PgConnection, QueryableByName, RunQueryDsl,
     connection::SimpleConnection,
     pg::Pg,
-    sql_types::{Array, Bool, Uuid as SqlUuid},
+    sql_types::{Array, Bool, Nullable, Text, Uuid as SqlUuid},
 };
 use uuid::Uuid;
 
@@ -198,7 +198,7 @@ impl Feed {
     }
 }
 
-/// Those of the credentials that were revoked or have expired.
+/// Those of the credentials that were revoked, have expired or are pinned to another certificate by now.
 fn failing(
     connection: &mut PgConnection,
     credentials: &[Credential],
@@ -209,37 +209,56 @@ fn failing(
         credential_id: Uuid,
         #[diesel(sql_type = Bool)]
         revoked: bool,
+        #[diesel(sql_type = Bool)]
+        pinned_anew: bool,
     }
-    let (mut sites, mut of_sites, mut of_all) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut sites, mut of_sites, mut names_of_sites) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut of_all, mut names_of_all) = (Vec::new(), Vec::new());
     for credential in credentials {
+        let name = credential.certificate_name.clone();
         match credential.site {
             Some(site) => {
                 sites.push(site.uuid());
                 of_sites.push(credential.id.uuid());
+                names_of_sites.push(name);
             }
-            None => of_all.push(credential.id.uuid()),
+            None => {
+                of_all.push(credential.id.uuid());
+                names_of_all.push(name);
+            }
         }
     }
     let statement = sql(
         "check watchers' credentials",
-        "SELECT c.credential_id, c.revoked_at IS NOT NULL AS revoked \
-         FROM unnest(?, ?) AS w (site_id, credential_id) JOIN credentials c USING (site_id, credential_id) \
+        "SELECT c.credential_id, c.revoked_at IS NOT NULL AS revoked, \
+                c.certificate_name IS DISTINCT FROM w.name AS pinned_anew \
+         FROM (SELECT * FROM unnest(?::uuid[], ?::uuid[], ?::text[]) AS w (site_id, credential_id, name)) w \
+         JOIN credentials c USING (site_id, credential_id) \
          WHERE c.revoked_at IS NOT NULL OR c.expires_at <= clock_timestamp() \
+            OR c.certificate_name IS DISTINCT FROM w.name \
          UNION \
-         SELECT c.credential_id, c.revoked_at IS NOT NULL FROM all_site_credentials c \
-         WHERE c.credential_id = ANY(?) AND (c.revoked_at IS NOT NULL OR c.expires_at <= clock_timestamp())",
+         SELECT c.credential_id, c.revoked_at IS NOT NULL, c.certificate_name IS DISTINCT FROM w.name \
+         FROM (SELECT * FROM unnest(?::uuid[], ?::text[]) AS w (credential_id, name)) w \
+         JOIN all_site_credentials c USING (credential_id) \
+         WHERE c.revoked_at IS NOT NULL OR c.expires_at <= clock_timestamp() \
+            OR c.certificate_name IS DISTINCT FROM w.name",
     )
     .bind::<Array<SqlUuid>, _>(sites)
     .bind::<Array<SqlUuid>, _>(of_sites)
-    .bind::<Array<SqlUuid>, _>(of_all);
+    .bind::<Array<Nullable<Text>>, _>(names_of_sites)
+    .bind::<Array<SqlUuid>, _>(of_all)
+    .bind::<Array<Nullable<Text>>, _>(names_of_all);
     let rows: Vec<Failing> = load(connection, statement)?;
     Ok(rows
         .into_iter()
         .map(|row| {
-            let fault = if row.revoked {
-                TokenFault::Revoked
-            } else {
-                TokenFault::Expired
+            let fault = match row {
+                Failing { revoked: true, .. } => TokenFault::Revoked,
+                // It may be for a certificate that the watcher has or not: it signs in again.
+                Failing {
+                    pinned_anew: true, ..
+                } => TokenFault::Certificate,
+                _ => TokenFault::Expired,
             };
             (row.credential_id, fault)
         })
