@@ -1,7 +1,8 @@
 -- What a request with an id was answered, so that sending it again gives the same result once. Kept for
 -- a day.
 CREATE TABLE requests (
-    site_id uuid NOT NULL REFERENCES sites,
+    -- The zero UUID for what belongs to no site when it is asked for: a new site, a credential of all.
+    site_id uuid NOT NULL,
     request_id text NOT NULL,
     -- The credential that made it; the zero UUID for the bootstrap token.
     credential_id uuid NOT NULL,

@@ -234,6 +234,7 @@ async fn every_way_to_fail_says_why_to_a_machine() {
     );
     let foreign = rpc.caller.request(pb::GetSiteRequest {
         site: roster_stack::grpc::site("bolt"),
+        ..Default::default()
     });
     seen.refusal(
         rpc.caller.sites().get_site(foreign).await,
@@ -425,6 +426,9 @@ async fn every_way_to_fail_says_why_to_a_machine() {
         "UNSPECIFIED",
         "RATE_LIMITED",
         "UNAVAILABLE",
+        // See `request_ids` and `revisions`.
+        "REQUEST_ID_REUSED",
+        "REVISION_NOT_REACHED",
         "DEADLINE_EXCEEDED",
         "CONTENDED",
         "WATCH_ENDED",

@@ -35,7 +35,10 @@ async fn revoke(caller: &Caller, id: &str, domain: &str) -> Result<pb::Credentia
 }
 
 async fn who(caller: &Caller, site: Option<pb::SiteRef>) -> Result<pb::GetCallerResponse, Status> {
-    let request = caller.request(pb::GetCallerRequest { site });
+    let request = caller.request(pb::GetCallerRequest {
+        site,
+        ..Default::default()
+    });
     let answer = caller.credentials().get_caller(request).await;
     answer.map(Response::into_inner)
 }
@@ -44,6 +47,7 @@ async fn list(caller: &Caller, domain: &str) -> Vec<pb::Credential> {
     let request = caller.request(pb::ListCredentialsRequest {
         site: site(domain),
         all_sites: false,
+        ..Default::default()
     });
     let answer = caller.credentials().list_credentials(request).await;
     answer.unwrap().into_inner().credentials

@@ -94,7 +94,7 @@ impl Rpc {
         let request = pb::ListMemberAccessRequest {
             site: self.site.clone(),
             member,
-            as_of: None,
+            ..Default::default()
         };
         let request = self.caller.request(request);
         self.caller

@@ -142,6 +142,18 @@ impl World {
         .unwrap()
     }
 
+    /// A second facade, which finds identity at this port (a proxy before it).
+    pub async fn another_facade(&self, identity_port: u16) -> Service {
+        let log = self.logs.path().join("facade-2.log");
+        tokio::task::spawn_blocking(move || {
+            let (port, admin_port) = (free_port().unwrap(), free_port().unwrap());
+            let options = ServiceOptions::facade(identity_port, port, admin_port, &log);
+            Service::start(options, &server().guard).unwrap()
+        })
+        .await
+        .unwrap()
+    }
+
     /// The folder of the services' logs.
     pub fn logs(&self) -> PathBuf {
         self.logs.path().to_owned()

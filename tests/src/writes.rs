@@ -85,6 +85,7 @@ impl Rpc {
             site: self.site.clone(),
             member: Some(member),
             validate_only: false,
+            ..Default::default()
         };
         let request = self.caller.request(request);
         let answer = self.caller.members().create_member(request).await;
@@ -102,6 +103,7 @@ impl Rpc {
         let request = pb::GetMemberRequest {
             site: self.site.clone(),
             member,
+            ..Default::default()
         };
         let request = self.caller.request(request);
         let answer = self.caller.members().get_member(request).await?;
@@ -167,6 +169,7 @@ impl Rpc {
             site: self.site.clone(),
             role: Some(role),
             validate_only: false,
+            ..Default::default()
         };
         let request = self.caller.request(request);
         let answer = self.caller.roles().create_role(request).await;
@@ -177,6 +180,7 @@ impl Rpc {
     pub async fn list_roles(&self) -> Vec<pb::Role> {
         let request = pb::ListRolesRequest {
             site: self.site.clone(),
+            ..Default::default()
         };
         let request = self.caller.request(request);
         let answer = self.caller.roles().list_roles(request).await;
@@ -208,6 +212,7 @@ impl Rpc {
             site: self.site.clone(),
             role_id: id.to_owned(),
             validate_only: false,
+            ..Default::default()
         };
         let request = self.caller.request(request);
         let answer = self.caller.roles().delete_role(request).await;
@@ -229,6 +234,7 @@ impl Rpc {
             site: self.site.clone(),
             business_entity: Some(entity),
             validate_only: false,
+            ..Default::default()
         };
         let request = self.caller.request(request);
         let mut client = self.caller.business_entities();
@@ -240,6 +246,7 @@ impl Rpc {
     pub async fn list_entities(&self) -> Vec<pb::BusinessEntity> {
         let request = pb::ListBusinessEntitiesRequest {
             site: self.site.clone(),
+            ..Default::default()
         };
         let request = self.caller.request(request);
         let mut client = self.caller.business_entities();
@@ -276,6 +283,7 @@ impl Rpc {
             site: self.site.clone(),
             business_entity_id: id.to_owned(),
             validate_only: false,
+            ..Default::default()
         };
         let request = self.caller.request(request);
         let mut client = self.caller.business_entities();
@@ -287,6 +295,7 @@ impl Rpc {
     pub async fn get_site(&self) -> pb::Site {
         let request = pb::GetSiteRequest {
             site: self.site.clone(),
+            ..Default::default()
         };
         let request = self.caller.request(request);
         let answer = self.caller.sites().get_site(request).await;

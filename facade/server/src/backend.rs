@@ -25,6 +25,7 @@ use identity_runtime::{
     propagation,
     tls::{ClientTlsArgs, on_change},
 };
+use prost::Message;
 use tokio::{
     sync::watch,
     time::{Instant, sleep, timeout_at},
@@ -46,8 +47,14 @@ const MAX_TRAILERS: u32 = 256 << 10;
 /// How long a connection may take to come up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The largest write that is kept to be sent again, in bytes.
+const KEPT_MAX: usize = 256 << 10;
+
 /// How long before a read that found nobody there is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long before a request that was never sent is sent: the next connection has to be there.
+const UNSENT_PAUSE: Duration = Duration::from_millis(5);
 
 /// The channel to identity. Clones share its connection.
 #[derive(Clone, Debug)]
@@ -204,22 +211,28 @@ impl Caller {
         }
     }
 
-    /// One call, a read once more where nobody was there.
-    async fn call<Q: Clone, A, F: Future<Output = Result<Response<A>, Status>>>(
+    /// One call; once more where it was never sent, and a read where nobody was there.
+    async fn call<Q: Clone + Message, A, F: Future<Output = Result<Response<A>, Status>>>(
         &self,
         kind: Kind,
         method: &'static str,
         message: Q,
         rpc: impl Fn(Request<Q>) -> F,
     ) -> Result<A, Status> {
-        let mut again = (kind == Kind::Read).then(|| message.clone());
+        let mut again = Again {
+            unsent: 5,
+            unanswered: usize::from(kind == Kind::Read),
+        };
+        let keep = kind == Kind::Read || message.encoded_len() <= KEPT_MAX;
+        let mut kept = keep.then(|| message.clone());
         let mut outcome = self.attempt(method, message, &rpc).await;
-        if let Err(status) = &outcome
-            && status.code() == Code::Unavailable
-            && let Some(message) = again.take()
-            && Instant::now() + RETRY_PAUSE < self.deadline
+        while let Err(status) = &outcome
+            && let Some(message) = kept.take()
+            && let Some(pause) = again.after(status)
+            && Instant::now() + pause < self.deadline
         {
-            sleep(RETRY_PAUSE).await;
+            sleep(pause).await;
+            kept = Some(message.clone());
             outcome = self.attempt(method, message, &rpc).await;
         }
         if outcome.is_ok() {
@@ -264,6 +277,42 @@ impl Caller {
         .instrument(span)
         .await
     }
+}
+
+/// How often a call may still be made once more.
+struct Again {
+    /// Where the request was never sent.
+    unsent: usize,
+    /// Where nobody was there to answer it.
+    unanswered: usize,
+}
+
+impl Again {
+    /// How long to wait before the call is made once more, if it is, after it ended in this.
+    fn after(&mut self, status: &Status) -> Option<Duration> {
+        let (left, pause) = if is_unsent(status) {
+            (&mut self.unsent, UNSENT_PAUSE)
+        } else if status.code() == Code::Unavailable {
+            (&mut self.unanswered, RETRY_PAUSE)
+        } else {
+            return None;
+        };
+        *left = left.checked_sub(1)?;
+        Some(pause)
+    }
+}
+
+/// Whether the request never left: its connection came to its end just then, as each does after a while.
+/// Other gRPC libraries take another connection by themselves.
+fn is_unsent(status: &Status) -> bool {
+    let mut source = std::error::Error::source(status);
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<hyper::Error>() {
+            return error.is_canceled();
+        }
+        source = error.source();
+    }
+    false
 }
 
 /// Without the token.

@@ -85,17 +85,22 @@ async fn all_roles(call: &Call) -> Result<Vec<Entry>, Refusal> {
 }
 
 async fn all_entities(call: &Call) -> Result<Vec<Entry>, Refusal> {
-    let request = ListBusinessEntitiesRequest::default();
-    let answer = call.caller.list_business_entities(request).await?;
-    let entities = answer.business_entities.iter();
-    Ok(entities
-        .map(|entity| {
+    let mut all = Vec::new();
+    let mut request = ListBusinessEntitiesRequest::default();
+    loop {
+        let answer = call.caller.list_business_entities(request.clone()).await?;
+        let entities = answer.business_entities.iter();
+        all.extend(entities.map(|entity| {
             (
                 translate::business_entity(entity, &call.site),
                 entity.version,
             )
-        })
-        .collect())
+        }));
+        if answer.next_page_token.is_empty() {
+            return Ok(all);
+        }
+        request.page_token = answer.next_page_token;
+    }
 }
 
 fn one(

@@ -50,6 +50,7 @@ pub(crate) async fn create(app: App, mut call: Call) -> Result<Reply, Refusal> {
             external_id: sent.external_id,
             member_ids: sent.member_ids,
             validate_only: call.is_dry_run()?,
+            ..Default::default()
         })
         .await
         .map_err(|status| Refusal::of_group(&status, Some(&naming)))?;
@@ -239,6 +240,7 @@ async fn get(call: &Call, with_members: bool) -> Result<Group, Refusal> {
             site: None,
             group_id: call.id.clone(),
             without_members: !with_members,
+            ..Default::default()
         })
         .await?;
     answer.group.ok_or_else(Refusal::fault)

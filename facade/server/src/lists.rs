@@ -211,6 +211,7 @@ async fn members(
         skip: slice.skip,
         order,
         page_token: slice.token,
+        ..Default::default()
     };
     Ok(call.caller.list_members(request).await?)
 }
@@ -235,6 +236,7 @@ async fn groups_of(
         without_members: !groups::wants_members(&query.projection),
         order,
         page_token: slice.token,
+        ..Default::default()
     };
     Ok(call.caller.list_groups(request).await?)
 }

@@ -222,10 +222,9 @@ fn by_reason(
             "{} can't change.",
             scim_name(&fact("field"))
         ))),
-        R::SiteDivided | R::SiteUndivided | R::StillGrants => plain(ScimError::new(
-            409,
-            "The site's present state does not allow this.",
-        )),
+        R::SiteDivided | R::SiteUndivided | R::StillGrants | R::RequestIdReused => plain(
+            ScimError::new(409, "The site's present state does not allow this."),
+        ),
         R::VersionMismatch => plain(conditions::mismatch()),
         R::ScopeMissing => plain(ScimError::new(
             403,
@@ -258,7 +257,9 @@ fn by_reason(
                 fact("maximum")
             ),
         )),
-        R::Unavailable | R::DeadlineExceeded | R::Contended => later(NOT_NOW),
+        R::Unavailable | R::RevisionNotReached | R::DeadlineExceeded | R::Contended => {
+            later(NOT_NOW)
+        }
         R::MessageTooLarge => plain(ScimError::new(
             413,
             "The request or its answer is larger than Roster can pass on.",
@@ -445,6 +446,7 @@ mod tests {
             (R::RateLimited, Code::ResourceExhausted, (429, None)),
             (R::LimitExceeded, Code::ResourceExhausted, (413, None)),
             (R::Unavailable, Code::Unavailable, (429, None)),
+            (R::RevisionNotReached, Code::Unavailable, (429, None)),
             (R::DeadlineExceeded, Code::DeadlineExceeded, (429, None)),
             (R::Contended, Code::Aborted, (429, None)),
             (R::Internal, Code::Internal, (500, None)),

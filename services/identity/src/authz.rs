@@ -141,6 +141,7 @@ methods! {
     SiteService {
         CreateSite: [Administer] or bootstrap;
         GetSite: [Read];
+        ListSites: [Read];
         UpdateSite: [Administer];
         DivideSite: [Administer];
     }
@@ -155,18 +156,24 @@ methods! {
     MemberService {
         CreateMember: [Provision WriteMembers];
         GetMember: [Provision Read];
+        BatchGetMembers: [Provision Read];
         ListMembers: [Provision Read];
         UpdateMember: [Provision WriteMembers];
         DeleteMember: [Provision WriteMembers];
     }
     RoleService {
         CreateRole: [WriteRoles];
+        GetRole: [Provision Read];
+        BatchGetRoles: [Provision Read];
         ListRoles: [Provision Read];
         UpdateRole: [WriteRoles];
         DeleteRole: [WriteRoles];
+        ListPermissions: [Provision Check];
     }
     BusinessEntityService {
         CreateBusinessEntity: [WriteBusinessEntities];
+        GetBusinessEntity: [Provision Read];
+        BatchGetBusinessEntities: [Provision Read];
         ListBusinessEntities: [Provision Read];
         UpdateBusinessEntity: [WriteBusinessEntities];
         DeleteBusinessEntity: [WriteBusinessEntities];
@@ -174,6 +181,7 @@ methods! {
     GroupService {
         CreateGroup: [Provision WriteGroups];
         GetGroup: [Provision Read];
+        BatchGetGroups: [Provision Read];
         ListGroups: [Provision Read];
         UpdateGroup: [Provision WriteGroups];
         DeleteGroup: [Provision WriteGroups];

@@ -1,5 +1,7 @@
 //! Who is calling, once the token was looked up.
 
+use uuid::Uuid;
+
 use crate::{authz::Scope, credentials::Credential, error::Error};
 
 /// An authenticated caller.
@@ -31,12 +33,18 @@ impl Caller {
         }
     }
 
+    /// The id of the credential; the zero UUID for the bootstrap token.
+    pub(crate) fn credential_id(&self) -> Uuid {
+        self.credential()
+            .map_or(Uuid::nil(), |credential| credential.id.uuid())
+    }
+
     /// Refuses a caller with a credential of one site: it has no say over what belongs to all sites, nor
     /// over which sites there are.
-    pub(crate) fn require_all_sites(&self) -> Result<(), Error> {
+    pub(crate) fn require_all_sites(&self, scope: Scope) -> Result<(), Error> {
         match self.credential() {
             Some(credential) if credential.site.is_some() => Err(Error::ScopeMissing {
-                needed: "administer, for all sites".to_owned(),
+                needed: format!("{scope}, for all sites"),
             }),
             _ => Ok(()),
         }

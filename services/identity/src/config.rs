@@ -89,6 +89,17 @@ pub struct ServeArgs {
         value_name = "N"
     )]
     pub rate_limit: NonZeroU32,
+    /// How long a connection is used before its client is told to make another one, in milliseconds, so that
+    /// clients find processes that were started since. Calls in flight are finished on the old one, a watch
+    /// too.
+    #[arg(
+        long,
+        env = "ROSTER_MAX_CONNECTION_AGE_MS",
+        default_value = "600000",
+        value_parser = clap::value_parser!(u64).range(1..),
+        value_name = "MS"
+    )]
+    pub max_connection_age_ms: u64,
     /// How long to answer "not ready" before refusing new calls when told to stop, in milliseconds.
     #[arg(
         long,

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use identity_proto::v1 as pb;
 use identity_runtime::telemetry::current_trace_id;
+use prost::Message;
 use tonic::Request;
 
 use crate::{
@@ -11,7 +12,9 @@ use crate::{
     authz::Method,
     error::{Error, Kind, TokenFault},
     ids::SiteId,
-    names, tls,
+    names,
+    requests::RequestKey,
+    tls,
 };
 
 /// The deadline of a call that brings none.
@@ -55,6 +58,10 @@ pub(crate) struct RequestContext {
     /// Whether the call comes from an identity provider, whatever the credential may do besides. The
     /// caller says so itself; it can only restrict what the call may do.
     pub(crate) provisioning: bool,
+    /// The revision of the site that a read wants to see at least.
+    pub(crate) min_revision: i64,
+    /// By what the request is known when it is sent again.
+    pub(crate) request: Option<RequestKey>,
 }
 
 /// The metadata by which the facade marks its calls as an identity provider's.
@@ -95,6 +102,8 @@ impl RequestContext {
             grace: reserve / 2,
             validate_only: false,
             provisioning: metadata.contains_key(PROVISIONING),
+            min_revision: 0,
+            request: None,
         }
     }
 
@@ -110,6 +119,8 @@ impl RequestContext {
             grace: Duration::ZERO,
             validate_only: false,
             provisioning: false,
+            min_revision: 0,
+            request: None,
         }
     }
 
@@ -128,6 +139,32 @@ impl RequestContext {
     pub(crate) fn dry(mut self, validate_only: bool) -> Self {
         self.validate_only = validate_only;
         self
+    }
+
+    /// As a read that wants to see at least this revision of the site.
+    pub(crate) fn at_least(mut self, min_revision: i64) -> Self {
+        self.min_revision = min_revision;
+        self
+    }
+
+    /// As a request that is known by an id, unless that is empty, when it is sent again.
+    pub(crate) fn once(mut self, request_id: &str, message: &impl Message) -> Self {
+        if !request_id.is_empty() {
+            self.request = Some(RequestKey::new(request_id, message));
+        }
+        self
+    }
+
+    /// Refuses a read where the site has not come to what it wants to see.
+    pub(crate) fn check_reached(&self, revision: i64) -> Result<(), Error> {
+        match self.min_revision {
+            ..0 => Err(Error::invalid("min_revision", "must not be negative")),
+            min_revision if min_revision > revision => Err(Error::RevisionNotReached {
+                revision,
+                min_revision,
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Whether the request names this site, or none.

@@ -58,6 +58,20 @@ pub(crate) enum Taken {
     Grant,
 }
 
+impl Taken {
+    /// What kind of object has it.
+    pub(crate) const fn kind(self) -> Kind {
+        match self {
+            Self::SiteDomain => Kind::Site,
+            Self::UserName => Kind::Member,
+            Self::GroupTarget | Self::GroupName => Kind::Group,
+            Self::RoleName => Kind::Role,
+            Self::BusinessEntityName | Self::BusinessEntityHandle => Kind::BusinessEntity,
+            Self::Grant => Kind::Grant,
+        }
+    }
+}
+
 /// Why a token was not accepted. For logs and metrics: callers are told the same for all.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum TokenFault {
@@ -180,13 +194,13 @@ pub(crate) enum Error {
     #[error("the site is not divided into business entities yet")]
     SiteUndivided,
     /// The object still grants something.
-    #[error("the {kind} is still given by {groups} group(s) and {grants} direct grant(s)")]
+    #[error("the {kind} is still given by {groups} group(s) and {grants} grant(s) of members' own")]
     StillGrants {
         /// Role or business entity.
         kind: Kind,
         /// How many groups give it.
         groups: i64,
-        /// How many direct grants give it.
+        /// How many direct grants and entitlements give it.
         grants: i64,
     },
     /// The version is none of those that the caller expects.
@@ -194,6 +208,20 @@ pub(crate) enum Error {
     VersionMismatch {
         /// The present version.
         version: i64,
+    },
+    /// Another request had this id.
+    #[error("another request was made with the id \"{request_id}\"")]
+    RequestIdReused {
+        /// The id.
+        request_id: String,
+    },
+    /// The site has not come to the revision that the request wants to see.
+    #[error("the site is at revision {revision} here, and the request wants to see {min_revision}")]
+    RevisionNotReached {
+        /// Where the site is.
+        revision: i64,
+        /// What the request wants to see.
+        min_revision: i64,
     },
     /// The credential lacks the scope.
     #[error("the credential lacks the scope: {needed}")]

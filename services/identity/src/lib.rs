@@ -3,6 +3,7 @@
 mod access;
 mod authn;
 mod authz;
+mod batch;
 mod business_entities;
 mod caller;
 pub mod config;
@@ -20,6 +21,7 @@ mod members;
 mod metrics;
 mod names;
 mod receipt;
+mod requests;
 mod roles;
 mod server;
 mod site_tx;

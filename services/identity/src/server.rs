@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     Code, Status,
+    codec::CompressionEncoding,
     service::{Routes, RoutesBuilder},
     transport::{Server, server::TcpIncoming},
 };
@@ -35,6 +36,7 @@ use crate::{
     limiter::Limiter,
     members::rpc::MemberRpc,
     metrics::{IdentityMetrics, WatchMetrics},
+    requests,
     roles::rpc::RoleRpc,
     site_tx::Identity,
     sites::rpc::SiteRpc,
@@ -68,6 +70,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), Box<dyn StdError + Send + Sync
             tracing::error!(why, "the database can't be reached; waiting for it");
         }
     });
+    tokio::spawn(requests::forget(db.clone()));
     let last_use = LastUse::start(db.clone());
     let watches = Watches::start(
         &db,
@@ -132,6 +135,8 @@ pub async fn serve(args: ServeArgs) -> Result<(), Box<dyn StdError + Send + Sync
         .initial_connection_window_size(8 << 20)
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+        // Without a grace: tonic 0.14 with one tells the client nothing and cuts the connection in the end.
+        .max_connection_age(Duration::from_millis(args.max_connection_age_ms))
         .add_routes(Routes::from(routes));
     let server: Pin<Box<dyn Future<Output = _> + Send>> = match tls {
         None => {
@@ -158,36 +163,31 @@ pub async fn serve(args: ServeArgs) -> Result<(), Box<dyn StdError + Send + Sync
 }
 
 fn add_services(routes: &mut RoutesBuilder, identity: &Identity) {
-    let groups = pb::group_service_server::GroupServiceServer::new(GroupRpc(identity.clone()))
-        .max_decoding_message_size(GROUP_MESSAGE_MAX);
-    routes
-        .add_service(pb::site_service_server::SiteServiceServer::new(SiteRpc(
-            identity.clone(),
-        )))
-        .add_service(pb::credential_service_server::CredentialServiceServer::new(
-            CredentialRpc(identity.clone()),
-        ))
-        .add_service(pb::member_service_server::MemberServiceServer::new(
-            MemberRpc(identity.clone()),
-        ))
-        .add_service(pb::role_service_server::RoleServiceServer::new(RoleRpc(
-            identity.clone(),
-        )))
-        .add_service(
-            pb::business_entity_service_server::BusinessEntityServiceServer::new(
-                BusinessEntityRpc(identity.clone()),
-            ),
-        )
-        .add_service(groups)
-        .add_service(pb::grant_service_server::GrantServiceServer::new(GrantRpc(
-            identity.clone(),
-        )))
-        .add_service(pb::access_service_server::AccessServiceServer::new(
-            AccessRpc(identity.clone()),
-        ))
-        .add_service(pb::event_service_server::EventServiceServer::new(EventRpc(
-            identity.clone(),
-        )));
+    /// Adds services that take compressed requests, and compress an answer for a caller that asks for it.
+    /// What a request unpacks to is bounded as one that came unpacked.
+    macro_rules! add {
+        ($($service:ident::$server:ident($rpc:ident) $(of at most $bytes:ident)?;)*) => {$(
+            routes.add_service(
+                pb::$service::$server::new($rpc(identity.clone()))
+                    $(.max_decoding_message_size($bytes))?
+                    .accept_compressed(CompressionEncoding::Zstd)
+                    .accept_compressed(CompressionEncoding::Gzip)
+                    .send_compressed(CompressionEncoding::Zstd)
+                    .send_compressed(CompressionEncoding::Gzip),
+            );
+        )*};
+    }
+    add! {
+        site_service_server::SiteServiceServer(SiteRpc);
+        credential_service_server::CredentialServiceServer(CredentialRpc);
+        member_service_server::MemberServiceServer(MemberRpc);
+        role_service_server::RoleServiceServer(RoleRpc);
+        business_entity_service_server::BusinessEntityServiceServer(BusinessEntityRpc);
+        group_service_server::GroupServiceServer(GroupRpc) of at most GROUP_MESSAGE_MAX;
+        grant_service_server::GrantServiceServer(GrantRpc);
+        access_service_server::AccessServiceServer(AccessRpc);
+        event_service_server::EventServiceServer(EventRpc);
+    }
 }
 
 async fn set_health(health: &HealthReporter, status: ServingStatus) {

@@ -10,6 +10,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
 
 use crate::{
     authn::{Presented, Tokens},
@@ -25,6 +26,7 @@ use crate::{
     limiter::Limiter,
     metrics::{FaultLabels, IdentityMetrics},
     receipt::{Effect, Receipt},
+    requests::{self, Answer, Made},
     sites::{self, Site},
 };
 
@@ -66,7 +68,7 @@ impl<'a, 'b> SiteTx<'a, 'b> {
     }
 
     /// The site's id, for SQL.
-    pub(crate) fn site_id(&self) -> uuid::Uuid {
+    pub(crate) fn site_id(&self) -> Uuid {
         self.site.id.uuid()
     }
 
@@ -239,16 +241,60 @@ impl Identity {
         self.settled(result, dry)
     }
 
-    /// Makes a site: like [`Identity::write`], with a site that `work` makes itself.
-    pub(crate) async fn found<I, T, F>(
+    /// Writes what makes something: like [`Identity::write`], and once where the request has an id.
+    /// `answer` makes the whole answer inside the transaction, which keeps it.
+    pub(crate) async fn make<I, T, M, F>(
         &self,
         context: RequestContext,
         input: Result<I, Error>,
         work: F,
-    ) -> Result<(T, Receipt), Error>
+        answer: fn(T, Receipt) -> M,
+    ) -> Result<M, Error>
     where
         I: Send + 'static,
-        T: Send + 'static,
+        T: 'static,
+        M: Answer,
+        F: Fn(&mut SiteTx<'_, '_>, &I) -> Result<(T, Effect), Error> + Send + 'static,
+    {
+        self.admit(&context)?;
+        let dry = context.validate_only;
+        let identity = self.clone();
+        let input = Input::new(input);
+        let result =
+            self.db
+                .transact(context, false, move |tx| {
+                    let mut tx = identity.enter(tx, true)?;
+                    requests::check(tx.context)?;
+                    while grants::end_due(&mut tx)? {}
+                    let outcome = input.get().and_then(|input| work(&mut tx, input)).map(
+                        |(value, effect)| {
+                            let receipt = tx.receipt(effect);
+                            let made = Made::now(
+                                answer(value, receipt.clone()),
+                                Some((receipt, tx.written())),
+                            );
+                            (made, finish(tx.written(), dry))
+                        },
+                    );
+                    let (site, credential) = (tx.site_id(), tx.caller.credential_id());
+                    requests::once(&mut tx, site, credential, outcome)
+                })
+                .await;
+        self.made(result, dry)
+    }
+
+    /// Makes a site: like [`Identity::make`], with a site that `work` makes itself.
+    pub(crate) async fn found<I, T, M, F>(
+        &self,
+        context: RequestContext,
+        input: Result<I, Error>,
+        work: F,
+        answer: fn(T, Receipt) -> M,
+    ) -> Result<M, Error>
+    where
+        I: Send + 'static,
+        T: 'static,
+        M: Answer,
         F: for<'x, 'y> Fn(&'x mut Tx<'y>, Caller, &I) -> Result<(SiteTx<'x, 'y>, T, Effect), Error>
             + Send
             + 'static,
@@ -261,12 +307,53 @@ impl Identity {
             .db
             .transact(context, false, move |tx| {
                 let caller = identity.sign_in_anywhere(tx)?;
-                let (tx, value, effect) = work(tx, caller, input.get()?)?;
-                let receipt = tx.receipt(effect);
-                Ok((((value, receipt), tx.written()), finish(tx.written(), dry)))
+                requests::check(tx.context)?;
+                let credential = caller.credential_id();
+                let outcome = input.get().and_then(|input| work(tx, caller, input)).map(
+                    |(tx, value, effect)| {
+                        let receipt = tx.receipt(effect);
+                        let made = Made::now(
+                            answer(value, receipt.clone()),
+                            Some((receipt, tx.written())),
+                        );
+                        (made, finish(tx.written(), dry))
+                    },
+                );
+                requests::once(tx, Uuid::nil(), credential, outcome)
             })
             .await;
-        self.settled(result, dry)
+        self.made(result, dry)
+    }
+
+    /// Makes what belongs to no site: like [`Identity::make`], without an event and a receipt.
+    pub(crate) async fn make_anywhere<I, M, F>(
+        &self,
+        context: RequestContext,
+        input: Result<I, Error>,
+        work: F,
+    ) -> Result<M, Error>
+    where
+        I: Send + 'static,
+        M: Answer,
+        F: Fn(&mut Tx<'_>, &Caller, &I) -> Result<M, Error> + Send + 'static,
+    {
+        self.admit(&context)?;
+        let dry = context.validate_only;
+        let identity = self.clone();
+        let input = Input::new(input);
+        let result = self
+            .db
+            .transact(context, false, move |tx| {
+                let caller = identity.sign_in_anywhere(tx)?;
+                requests::check(tx.context)?;
+                let outcome = input
+                    .get()
+                    .and_then(|input| work(tx, &caller, input))
+                    .map(|answer| (Made::now(answer, None), finish(1, dry)));
+                requests::once(tx, Uuid::nil(), caller.credential_id(), outcome)
+            })
+            .await;
+        self.made(result, dry)
     }
 
     /// Works outside any site, on what belongs to all of them.
@@ -289,6 +376,8 @@ impl Identity {
             .db
             .transact(context, read_only, move |tx| {
                 let caller = identity.sign_in_anywhere(tx)?;
+                // It is about no site, whose revision it could wait for.
+                tx.context.check_reached(0)?;
                 let value = work(tx, &caller, input.get()?)?;
                 Ok((
                     value,
@@ -334,6 +423,7 @@ impl Identity {
             Err(fault) => return Err(Error::Unauthenticated(fault)),
         };
         self.authorise(&caller, context)?;
+        context.check_reached(site.revision)?;
         Ok(SiteTx::new(tx, site, caller, now))
     }
 
@@ -372,21 +462,38 @@ impl Identity {
         dry: bool,
     ) -> Result<(T, Receipt), Error> {
         if let Ok(((_, receipt), written)) = &result {
-            receipt.trace();
-            let unknown = receipt.effect.unknown.len();
-            if unknown > 0 {
-                self.metrics.unknown_members.inc_by(unknown as u64);
-                tracing::warn!(
-                    skipped = unknown,
-                    "a membership change named ids that are no members"
-                );
-            }
-            if *written > 0 && !dry {
-                self.metrics.events.inc_by(*written);
-                self.watches.wake();
-            }
+            self.tell(receipt, *written, dry);
         }
         self.counted(result.map(|(done, _)| done))
+    }
+
+    fn made<M>(&self, result: Result<Made<M>, Error>, dry: bool) -> Result<M, Error> {
+        if let Ok(made) = &result {
+            if made.before {
+                tracing::info!("the request was done before: the same answer is given");
+            }
+            if let Some((receipt, written)) = &made.receipt {
+                self.tell(receipt, *written, dry);
+            }
+        }
+        self.counted(result.map(|made| made.answer))
+    }
+
+    /// Puts what a write did into the trace, the log and the metrics.
+    fn tell(&self, receipt: &Receipt, written: u64, dry: bool) {
+        receipt.trace();
+        let unknown = receipt.effect.unknown.len();
+        if unknown > 0 {
+            self.metrics.unknown_members.inc_by(unknown as u64);
+            tracing::warn!(
+                skipped = unknown,
+                "a membership change named ids that are no members"
+            );
+        }
+        if written > 0 && !dry {
+            self.metrics.events.inc_by(written);
+            self.watches.wake();
+        }
     }
 
     fn counted<T>(&self, result: Result<T, Error>) -> Result<T, Error> {

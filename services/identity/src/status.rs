@@ -11,6 +11,9 @@ use crate::error::{Error, Kind, Taken};
 
 /// When a caller may come back after `Unavailable` or a lost race.
 const COME_BACK: Duration = Duration::from_secs(2);
+/// When a caller may come back for a revision that is not here yet: a copy of the database is mostly
+/// behind by milliseconds.
+const REVISION_COMES: Duration = Duration::from_millis(200);
 /// When a caller may watch again whose watch ended.
 const WATCH_AGAIN: Duration = Duration::from_millis(250);
 
@@ -64,8 +67,16 @@ impl From<Error> for Status {
                 details.set_resource_info(kind.to_string(), "", "", "not found in the site");
             }
             Error::AlreadyExists {
-                id, display_name, ..
+                what,
+                id,
+                display_name,
             } => {
+                details.set_resource_info(
+                    what.kind().to_string(),
+                    id.to_string(),
+                    "",
+                    "has it already",
+                );
                 put("id", id.to_string());
                 if let Some(name) = display_name {
                     put("display_name", name);
@@ -77,6 +88,15 @@ impl From<Error> for Status {
                 put("grants", grants.to_string());
             }
             Error::VersionMismatch { version } => put("version", version.to_string()),
+            Error::RequestIdReused { request_id } => put("request_id", request_id),
+            Error::RevisionNotReached {
+                revision,
+                min_revision,
+            } => {
+                put("revision", revision.to_string());
+                put("min_revision", min_revision.to_string());
+                details.set_retry_info(Some(REVISION_COMES));
+            }
             Error::ScopeMissing { needed } => put("scope", needed),
             Error::RateLimited { retry_after } => {
                 details.set_retry_info(Some(retry_after));
@@ -121,7 +141,10 @@ impl From<Error> for Status {
 pub(crate) fn with_details(code: Code, message: &str) -> Status {
     let (code, reason) = match code {
         Code::Unimplemented => (code, ErrorReason::MethodUnknown),
-        Code::OutOfRange => (Code::ResourceExhausted, ErrorReason::MessageTooLarge),
+        // The second is a compressed message's, which unpacks to more.
+        Code::OutOfRange | Code::ResourceExhausted => {
+            (Code::ResourceExhausted, ErrorReason::MessageTooLarge)
+        }
         Code::Internal | Code::InvalidArgument => {
             (Code::InvalidArgument, ErrorReason::MessageMalformed)
         }
@@ -133,7 +156,6 @@ pub(crate) fn with_details(code: Code, message: &str) -> Status {
         | Code::NotFound
         | Code::AlreadyExists
         | Code::PermissionDenied
-        | Code::ResourceExhausted
         | Code::FailedPrecondition
         | Code::Aborted
         | Code::Unavailable
@@ -192,6 +214,8 @@ fn code_and_reason(error: &Error) -> (Code, ErrorReason) {
         Error::SiteUndivided => (Code::FailedPrecondition, R::SiteUndivided),
         Error::StillGrants { .. } => (Code::FailedPrecondition, R::StillGrants),
         Error::VersionMismatch { .. } => (Code::Aborted, R::VersionMismatch),
+        Error::RequestIdReused { .. } => (Code::FailedPrecondition, R::RequestIdReused),
+        Error::RevisionNotReached { .. } => (Code::Unavailable, R::RevisionNotReached),
         Error::ScopeMissing { .. } => (Code::PermissionDenied, R::ScopeMissing),
         Error::LastOwner { .. } => (Code::PermissionDenied, R::LastOwner),
         Error::OwnerUserName => (Code::PermissionDenied, R::OwnerUserName),

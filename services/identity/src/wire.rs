@@ -11,7 +11,9 @@ use crate::{
 /// The most rows that a page may ask for.
 pub(crate) const PAGE_SIZE_MAX: i32 = 1000;
 /// How many rows a page has where nothing was asked.
-const PAGE_SIZE_DEFAULT: i32 = 100;
+pub(crate) const PAGE_SIZE_DEFAULT: i64 = 100;
+/// How many rows a list has where nothing was asked that is mostly wanted whole: roles, business entities.
+pub(crate) const WHOLE: i64 = 10_000;
 
 pub(crate) fn timestamp(at: DateTime<Utc>) -> Timestamp {
     Timestamp {
@@ -28,9 +30,11 @@ pub(crate) fn moment(at: &Timestamp, field: &'static str) -> Result<DateTime<Utc
         .ok_or_else(|| Error::invalid(field, "is not a moment in time"))
 }
 
-/// The size of a page, from `lowest` to [`PAGE_SIZE_MAX`].
-pub(crate) fn page_size(asked: Option<i32>, lowest: i32) -> Result<i64, Error> {
-    let size = asked.unwrap_or(PAGE_SIZE_DEFAULT);
+/// The size of a page, from `lowest` to [`PAGE_SIZE_MAX`]; `default` where none was asked.
+pub(crate) fn page_size(asked: Option<i32>, lowest: i32, default: i64) -> Result<i64, Error> {
+    let Some(size) = asked else {
+        return Ok(default);
+    };
     if (lowest..=PAGE_SIZE_MAX).contains(&size) {
         return Ok(i64::from(size));
     }

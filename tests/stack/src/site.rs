@@ -57,7 +57,10 @@ pub async fn set_up(address: &str, bootstrap_token: &str, known: Tokens) -> Resu
     };
 
     let caller = Caller::new(address, &service)?;
-    let present = GetSiteRequest { site: site(DOMAIN) };
+    let present = GetSiteRequest {
+        site: site(DOMAIN),
+        ..Default::default()
+    };
     let present = caller
         .sites()
         .get_site(caller.request(present))
@@ -92,6 +95,7 @@ pub(crate) async fn make_business_entity(caller: &Caller, domain: &str, name: &s
         site: site(domain),
         business_entity: Some(entity),
         validate_only: false,
+        ..Default::default()
     };
     let outcome = caller
         .business_entities()
@@ -107,7 +111,10 @@ async fn works(address: &str, token: &str) -> Result<bool> {
         return Ok(false);
     }
     let caller = Caller::new(address, token)?;
-    let request = caller.request(GetCallerRequest { site: site(DOMAIN) });
+    let request = caller.request(GetCallerRequest {
+        site: site(DOMAIN),
+        ..Default::default()
+    });
     match caller.credentials().get_caller(request).await {
         Ok(_) => Ok(true),
         Err(status) if matches!(status.code(), Code::Unauthenticated | Code::NotFound) => Ok(false),

@@ -35,7 +35,9 @@ impl pb::access_service_server::AccessService for AccessRpc {
     ) -> Result<Response<pb::CheckAccessResponse>, Status> {
         let context = self.0.context(Method::CheckAccess, &request);
         let message = request.into_inner();
-        let context = context.for_site(message.site.as_ref());
+        let context = context
+            .for_site(message.site.as_ref())
+            .at_least(message.min_revision);
         let questions = read_question(message.question, message.as_of);
         let (mut answers, revision) = check::answer(&self.0, context, questions).await?;
         Ok(Response::new(pb::CheckAccessResponse {
@@ -50,7 +52,9 @@ impl pb::access_service_server::AccessService for AccessRpc {
     ) -> Result<Response<pb::BatchCheckAccessResponse>, Status> {
         let context = self.0.context(Method::BatchCheckAccess, &request);
         let message = request.into_inner();
-        let context = context.for_site(message.site.as_ref());
+        let context = context
+            .for_site(message.site.as_ref())
+            .at_least(message.min_revision);
         let questions = read_questions(message.questions, message.as_of);
         let (answers, revision) = check::answer(&self.0, context, questions).await?;
         Ok(Response::new(pb::BatchCheckAccessResponse {
@@ -65,7 +69,9 @@ impl pb::access_service_server::AccessService for AccessRpc {
     ) -> Result<Response<pb::ExplainAccessResponse>, Status> {
         let context = self.0.context(Method::ExplainAccess, &request);
         let message = request.into_inner();
-        let context = context.for_site(message.site.as_ref());
+        let context = context
+            .for_site(message.site.as_ref())
+            .at_least(message.min_revision);
         let question = read_question(message.question, message.as_of);
         let explained = explain::explain(&self.0, context, question).await?;
         Ok(Response::new(pb::ExplainAccessResponse {
@@ -88,7 +94,9 @@ impl pb::access_service_server::AccessService for AccessRpc {
     ) -> Result<Response<pb::ListMemberAccessResponse>, Status> {
         let context = self.0.context(Method::ListMemberAccess, &request);
         let message = request.into_inner();
-        let context = context.for_site(message.site.as_ref());
+        let context = context
+            .for_site(message.site.as_ref())
+            .at_least(message.min_revision);
         let asked = read_ref(message.member.as_ref())
             .and_then(|member| Ok((member, read_as_of(message.as_of)?)));
         let access = super::of_member(&self.0, context, asked).await?;
@@ -101,7 +109,9 @@ impl pb::access_service_server::AccessService for AccessRpc {
     ) -> Result<Response<pb::ListMembersWithRoleResponse>, Status> {
         let context = self.0.context(Method::ListMembersWithRole, &request);
         let message = request.into_inner();
-        let context = context.for_site(message.site.as_ref());
+        let context = context
+            .for_site(message.site.as_ref())
+            .at_least(message.min_revision);
         let subject = read_named(message.role, "role").map(Subject::Role);
         let asked = read_listing(
             subject,
@@ -125,7 +135,9 @@ impl pb::access_service_server::AccessService for AccessRpc {
             .0
             .context(Method::ListMembersInBusinessEntity, &request);
         let message = request.into_inner();
-        let context = context.for_site(message.site.as_ref());
+        let context = context
+            .for_site(message.site.as_ref())
+            .at_least(message.min_revision);
         let subject = read_named(message.business_entity, "business_entity").map(Subject::Entity);
         let asked = read_listing(
             subject,
@@ -147,7 +159,9 @@ impl pb::access_service_server::AccessService for AccessRpc {
     ) -> Result<Response<pb::ListMembersWithPermissionResponse>, Status> {
         let context = self.0.context(Method::ListMembersWithPermission, &request);
         let message = request.into_inner();
-        let context = context.for_site(message.site.as_ref());
+        let context = context
+            .for_site(message.site.as_ref())
+            .at_least(message.min_revision);
         let subject = read_permission(message.permission).and_then(|permission| {
             let place = message.business_entity;
             let place = place.map(|place| read_named(Some(place), "business_entity"));
@@ -273,7 +287,7 @@ fn read_listing(
     Ok(Listing {
         subject: subject?,
         as_of: read_as_of(as_of)?,
-        limit: wire::page_size(page_size, 1)?,
+        limit: wire::page_size(page_size, 1, wire::PAGE_SIZE_DEFAULT)?,
         page_token,
     })
 }

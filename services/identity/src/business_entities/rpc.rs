@@ -3,10 +3,12 @@
 use identity_proto::v1 as pb;
 use tonic::{Request, Response, Status};
 
-use super::{BusinessEntity, BusinessEntityChange, NewBusinessEntity};
+use super::{BusinessEntity, BusinessEntityChange, BusinessEntityDeletion, NewBusinessEntity};
 use crate::{
     authz::Method,
+    batch::Batch,
     error::{Error, Kind},
+    filter::{Asked, Query},
     ids::BusinessEntityId,
     names::{Handle, Name},
     site_tx::Identity,
@@ -26,12 +28,56 @@ impl pb::business_entity_service_server::BusinessEntityService for BusinessEntit
         let message = request.into_inner();
         let context = context
             .for_site(message.site.as_ref())
-            .dry(message.validate_only);
+            .dry(message.validate_only)
+            .once(&message.request_id, &message);
         let new = read_new(&message.business_entity.unwrap_or_default());
-        let (entity, receipt) = super::create(&self.0, context, new).await?;
-        Ok(Response::new(pb::CreateBusinessEntityResponse {
+        let answer = super::create(&self.0, context, new, |entity, receipt| {
+            pb::CreateBusinessEntityResponse {
+                business_entity: Some(entity.into()),
+                receipt: Some(receipt.into()),
+            }
+        });
+        Ok(Response::new(answer.await?))
+    }
+
+    async fn get_business_entity(
+        &self,
+        request: Request<pb::GetBusinessEntityRequest>,
+    ) -> Result<Response<pb::GetBusinessEntityResponse>, Status> {
+        let context = self.0.context(Method::GetBusinessEntity, &request);
+        let message = request.into_inner();
+        let context = context
+            .for_site(message.site.as_ref())
+            .at_least(message.min_revision);
+        let id = wire::id(
+            &message.business_entity_id,
+            BusinessEntityId::parse,
+            Kind::BusinessEntity,
+        );
+        let (entity, revision) = super::get(&self.0, context, id).await?;
+        Ok(Response::new(pb::GetBusinessEntityResponse {
             business_entity: Some(entity.into()),
-            receipt: Some(receipt.into()),
+            revision,
+        }))
+    }
+
+    async fn batch_get_business_entities(
+        &self,
+        request: Request<pb::BatchGetBusinessEntitiesRequest>,
+    ) -> Result<Response<pb::BatchGetBusinessEntitiesResponse>, Status> {
+        let context = self.0.context(Method::BatchGetBusinessEntities, &request);
+        let message = request.into_inner();
+        let context = context
+            .for_site(message.site.as_ref())
+            .at_least(message.min_revision);
+        let named = Batch::read("business_entity_ids", message.business_entity_ids, |id| {
+            Ok(BusinessEntityId::parse(id))
+        });
+        let ((entities, unknown), revision) = super::get_several(&self.0, context, named).await?;
+        Ok(Response::new(pb::BatchGetBusinessEntitiesResponse {
+            business_entities: entities.into_iter().map(Into::into).collect(),
+            unknown_business_entity_ids: unknown,
+            revision,
         }))
     }
 
@@ -41,9 +87,15 @@ impl pb::business_entity_service_server::BusinessEntityService for BusinessEntit
     ) -> Result<Response<pb::ListBusinessEntitiesResponse>, Status> {
         let context = self.0.context(Method::ListBusinessEntities, &request);
         let message = request.into_inner();
-        let entities = super::list(&self.0, context.for_site(message.site.as_ref())).await?;
+        let context = context
+            .for_site(message.site.as_ref())
+            .at_least(message.min_revision);
+        let (page, revision) = super::list(&self.0, context, read_query(&message)).await?;
         Ok(Response::new(pb::ListBusinessEntitiesResponse {
-            business_entities: entities.into_iter().map(Into::into).collect(),
+            business_entities: page.rows.into_iter().map(Into::into).collect(),
+            total_size: page.total,
+            next_page_token: page.next,
+            revision,
         }))
     }
 
@@ -72,16 +124,34 @@ impl pb::business_entity_service_server::BusinessEntityService for BusinessEntit
         let context = context
             .for_site(message.site.as_ref())
             .dry(message.validate_only);
-        let id = wire::id(
+        let deletion = wire::id(
             &message.business_entity_id,
             BusinessEntityId::parse,
             Kind::BusinessEntity,
-        );
-        let ((), receipt) = super::delete(&self.0, context, id).await?;
+        )
+        .map(|id| BusinessEntityDeletion {
+            id,
+            if_versions: message.if_versions,
+            end_grants: message.end_grants,
+        });
+        let ((), receipt) = super::delete(&self.0, context, deletion).await?;
         Ok(Response::new(pb::DeleteBusinessEntityResponse {
             receipt: Some(receipt.into()),
         }))
     }
+}
+
+fn read_query(message: &pb::ListBusinessEntitiesRequest) -> Result<Query, Error> {
+    Ok(Query::read(&Asked {
+        list: "business_entities",
+        filter: message.filter.as_ref(),
+        order: message.order.as_ref(),
+        page_size: message.page_size,
+        default_size: wire::WHOLE,
+        skip: message.skip,
+        page_token: &message.page_token,
+    })?
+    .by_default("name", false))
 }
 
 fn read_new(entity: &pb::BusinessEntity) -> Result<NewBusinessEntity, Error> {

@@ -3,14 +3,15 @@
 use chrono::{DateTime, Utc};
 use diesel::{
     QueryableByName,
-    sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use uuid::Uuid;
 
 use super::BusinessEntity;
 use crate::{
-    db::sql,
+    db::{Sql, sql},
     error::{Error, Taken},
+    filter::{Field, Fields, Query, Rows},
     ids::BusinessEntityId,
     names::Name,
     site_tx::SiteTx,
@@ -18,6 +19,8 @@ use crate::{
 
 #[derive(QueryableByName)]
 struct EntityRow {
+    #[diesel(sql_type = Nullable<Text>)]
+    sort_key: Option<String>,
     #[diesel(sql_type = SqlUuid)]
     business_entity_id: Uuid,
     #[diesel(sql_type = Text)]
@@ -32,37 +35,108 @@ struct EntityRow {
     updated_at: DateTime<Utc>,
 }
 
-/// All business entities by name, or the one of that id.
+impl EntityRow {
+    fn into_entity(self) -> Result<BusinessEntity, Error> {
+        Ok(BusinessEntity {
+            id: BusinessEntityId::from(self.business_entity_id),
+            name: Name::named(&self.name, "name")?,
+            handle: self.handle,
+            version: self.version,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+        })
+    }
+}
+
+/// Business entities `b`; `sort_key` is an expression of ours.
+fn select_entities(name: &'static str, sort_key: &str, tx: &SiteTx<'_, '_>) -> Sql {
+    sql(
+        name,
+        format!(
+            "SELECT {sort_key} AS sort_key, b.business_entity_id, b.name, b.handle, b.version, \
+               b.created_at, e.occurred_at AS updated_at \
+             FROM business_entities b JOIN events e ON e.site_id = b.site_id AND e.number = b.version \
+             WHERE b.deleted_event IS NULL AND b.site_id = ?"
+        ),
+    )
+    .bind::<SqlUuid, _>(tx.site_id())
+}
+
+/// Those of these business entities that are there.
+pub(super) fn get_several(
+    tx: &mut SiteTx<'_, '_>,
+    ids: Vec<BusinessEntityId>,
+) -> Result<Vec<BusinessEntity>, Error> {
+    let ids: Vec<Uuid> = ids.into_iter().map(BusinessEntityId::uuid).collect();
+    let mut statement = select_entities("get business entities", "NULL::text", tx);
+    statement.push(" AND b.business_entity_id = ANY(?)");
+    statement.push_bind::<Array<SqlUuid>, _>(ids);
+    tx.load::<EntityRow>(statement)?
+        .into_iter()
+        .map(EntityRow::into_entity)
+        .collect()
+}
+
+/// The business entities of a page, each with what it is ordered by.
 pub(super) fn list(
     tx: &mut SiteTx<'_, '_>,
-    only: Option<BusinessEntityId>,
-) -> Result<Vec<BusinessEntity>, Error> {
+    query: &Query,
+    rows: &Rows,
+) -> Result<Vec<(BusinessEntity, Option<String>)>, Error> {
+    let key = query.sort_key(&EntityFields)?;
+    let mut statement = select_entities("list business entities", &key, tx);
+    query.push_page(&mut statement, &EntityFields, rows)?;
+    tx.load::<EntityRow>(statement)?
+        .into_iter()
+        .map(|mut row| {
+            let key = row.sort_key.take();
+            Ok((row.into_entity()?, key))
+        })
+        .collect()
+}
+
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
+
+/// How many business entities match.
+pub(super) fn count(tx: &mut SiteTx<'_, '_>, query: &Query) -> Result<i64, Error> {
     let mut statement = sql(
-        "list business entities",
-        "SELECT b.business_entity_id, b.name, b.handle, b.version, \
-           b.created_at, e.occurred_at AS updated_at \
+        "count business entities",
+        "SELECT count(*) AS count \
          FROM business_entities b JOIN events e ON e.site_id = b.site_id AND e.number = b.version \
          WHERE b.deleted_event IS NULL AND b.site_id = ?",
     )
     .bind::<SqlUuid, _>(tx.site_id());
-    if let Some(id) = only {
-        statement.push(" AND b.business_entity_id = ?");
-        statement.push_bind::<SqlUuid, _>(id.uuid());
-    }
-    statement.push(" ORDER BY b.name_key");
-    tx.load::<EntityRow>(statement)?
-        .into_iter()
-        .map(|row| {
-            Ok(BusinessEntity {
-                id: BusinessEntityId::from(row.business_entity_id),
-                name: Name::named(&row.name, "name")?,
-                handle: row.handle,
-                version: row.version,
-                created_at: row.created_at,
-                updated_at: row.updated_at,
-            })
+    query.push_condition(&mut statement, &EntityFields)?;
+    Ok(tx.one::<Count>(statement)?.count)
+}
+
+/// What business entities can be found and ordered by; they are `b` in SQL.
+struct EntityFields;
+
+impl Fields for EntityFields {
+    const ID: &'static str = "b.business_entity_id";
+
+    fn field(&self, name: &str) -> Option<Field> {
+        Some(match name {
+            "id" => Field::Id("b.business_entity_id".to_owned()),
+            "name" => Field::Key {
+                exact: "b.name".to_owned(),
+                key: "b.name_key".to_owned(),
+            },
+            // Lower case by its form.
+            "handle" => Field::Text {
+                exact: "b.handle".to_owned(),
+                folded: "b.handle".to_owned(),
+            },
+            "create_time" => Field::Moment("b.created_at".to_owned()),
+            "update_time" => Field::Moment("e.occurred_at".to_owned()),
+            _ => return None,
         })
-        .collect()
+    }
 }
 
 #[derive(QueryableByName)]
@@ -161,7 +235,7 @@ struct Uses {
     grants: i64,
 }
 
-/// How many groups and how many direct grants give the entity.
+/// How many groups give the entity, and how many grants of members' own.
 pub(super) fn count_uses(
     tx: &mut SiteTx<'_, '_>,
     id: BusinessEntityId,

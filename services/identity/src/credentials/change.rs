@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Credential, check_end, check_scopes, store};
 use crate::{
+    authz::Scope,
     caller::Caller,
     context::RequestContext,
     error::{Error, Kind},
@@ -103,7 +104,7 @@ pub(crate) async fn update_for_all(
 ) -> Result<Credential, Error> {
     identity
         .anywhere(context, false, input, |tx, caller, (id, change)| {
-            caller.require_all_sites()?;
+            caller.require_all_sites(Scope::Administer)?;
             let before = store::lock_for_all(tx, *id)?.ok_or(Error::NotFound(Kind::Credential))?;
             let after = change.apply(caller, &before, Utc::now())?;
             store::update_for_all(tx, &after)?;

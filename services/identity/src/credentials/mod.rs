@@ -20,9 +20,11 @@ use crate::{
     context::RequestContext,
     error::{Error, Kind},
     events::NewEvent,
+    filter::{Listed, Query},
     ids::{CredentialId, SiteId},
     receipt::{Effect, Receipt},
-    site_tx::Identity,
+    requests::Answer,
+    site_tx::{Identity, SiteTx},
     sites::Site,
 };
 
@@ -52,59 +54,60 @@ pub(crate) struct NewCredential {
 }
 
 /// Issues a credential of one site; the text is its token.
-pub(crate) async fn issue(
+pub(crate) async fn issue<M: Answer>(
     identity: &Identity,
     context: RequestContext,
     input: Result<NewCredential, Error>,
-) -> Result<((Credential, String), Receipt), Error> {
-    identity
-        .write(context, input, |tx, new| {
-            check(&tx.caller, new, tx.now)?;
-            let token = authn::issue(Some(tx.site.id))?;
-            let credential = Credential {
-                id: CredentialId::new(),
-                site: Some(tx.site.id),
-                label: new.label.clone(),
-                scopes: new.scopes.clone(),
-                created_at: tx.now,
-                expires_at: new.expires_at,
-                revoked_at: None,
-                last_used_at: None,
-                certificate_name: new.certificate_name.clone(),
-            };
-            store::insert(tx, &credential, &token.hash)?;
-            tx.record(NewEvent {
-                kind: "credential.issued",
-                subject: credential.id.uuid(),
-                before: json!({}),
-                after: json!({
-                    "label": credential.label,
-                    "scopes": scope_names(&credential.scopes),
-                    "expires_at": credential.expires_at,
-                    "certificate_name": credential.certificate_name,
-                }),
-                effect: &Effect::default(),
-            })?;
-            // A dry run has no token to show: it would look like one that works.
-            let text = if tx.context.validate_only {
-                String::new()
-            } else {
-                token.text
-            };
-            Ok(((credential, text), Effect::default()))
-        })
-        .await
+    answer: fn((Credential, String), Receipt) -> M,
+) -> Result<M, Error> {
+    let make = |tx: &mut SiteTx<'_, '_>, new: &NewCredential| {
+        check(&tx.caller, new, tx.now)?;
+        let token = authn::issue(Some(tx.site.id))?;
+        let credential = Credential {
+            id: CredentialId::new(),
+            site: Some(tx.site.id),
+            label: new.label.clone(),
+            scopes: new.scopes.clone(),
+            created_at: tx.now,
+            expires_at: new.expires_at,
+            revoked_at: None,
+            last_used_at: None,
+            certificate_name: new.certificate_name.clone(),
+        };
+        store::insert(tx, &credential, &token.hash)?;
+        tx.record(NewEvent {
+            kind: "credential.issued",
+            subject: credential.id.uuid(),
+            before: json!({}),
+            after: json!({
+                "label": credential.label,
+                "scopes": scope_names(&credential.scopes),
+                "expires_at": credential.expires_at,
+                "certificate_name": credential.certificate_name,
+            }),
+            effect: &Effect::default(),
+        })?;
+        // A dry run has no token to show: it would look like one that works.
+        let text = if tx.context.validate_only {
+            String::new()
+        } else {
+            token.text
+        };
+        Ok(((credential, text), Effect::default()))
+    };
+    identity.make(context, input, make, answer).await
 }
 
 /// Issues a credential of all sites; the text is its token.
-pub(crate) async fn issue_for_all(
+pub(crate) async fn issue_for_all<M: Answer>(
     identity: &Identity,
     context: RequestContext,
     input: Result<NewCredential, Error>,
-) -> Result<(Credential, String), Error> {
+    answer: fn((Credential, String)) -> M,
+) -> Result<M, Error> {
     identity
-        .anywhere(context, false, input, |tx, caller, new| {
-            caller.require_all_sites()?;
+        .make_anywhere(context, input, move |tx, caller, new| {
+            caller.require_all_sites(Scope::Administer)?;
             check(caller, new, Utc::now())?;
             let token = authn::issue(None)?;
             let credential = Credential {
@@ -124,7 +127,7 @@ pub(crate) async fn issue_for_all(
             } else {
                 token.text
             };
-            Ok((credential, text))
+            Ok(answer((credential, text)))
         })
         .await
 }
@@ -160,38 +163,45 @@ fn scope_names(scopes: &[Scope]) -> Vec<&'static str> {
     scopes.iter().map(|scope| scope.as_str()).collect()
 }
 
-/// The credentials of a site, newest first.
+/// Lists the credentials of a site; and tells the site's revision.
 pub(crate) async fn list(
     identity: &Identity,
     context: RequestContext,
-) -> Result<Vec<Credential>, Error> {
+    input: Result<Query, Error>,
+) -> Result<(Listed<Credential>, i64), Error> {
     identity
-        .read(context, Ok(()), |tx, ()| store::list(tx))
-        .await
-}
-
-/// The credentials of all sites, newest first.
-pub(crate) async fn list_for_all(
-    identity: &Identity,
-    context: RequestContext,
-) -> Result<Vec<Credential>, Error> {
-    identity
-        .anywhere(context, true, Ok(()), |tx, caller, ()| {
-            caller.require_all_sites()?;
-            store::list_for_all(tx)
+        .read(context, input, |tx, query| {
+            let site = tx.site.id;
+            let page = store::list(tx, Some(site), query)?;
+            Ok((page, tx.site.revision))
         })
         .await
 }
 
-/// Reads a credential of a site.
+/// Lists the credentials of all sites.
+pub(crate) async fn list_for_all(
+    identity: &Identity,
+    context: RequestContext,
+    input: Result<Query, Error>,
+) -> Result<(Listed<Credential>, i64), Error> {
+    identity
+        .anywhere(context, true, input, |tx, caller, query| {
+            caller.require_all_sites(Scope::Administer)?;
+            Ok((store::list(tx, None, query)?, 0))
+        })
+        .await
+}
+
+/// Reads a credential of a site; and tells the site's revision.
 pub(crate) async fn get(
     identity: &Identity,
     context: RequestContext,
     input: Result<CredentialId, Error>,
-) -> Result<Credential, Error> {
+) -> Result<(Credential, i64), Error> {
     identity
         .read(context, input, |tx, id| {
-            store::get(tx, *id)?.ok_or(Error::NotFound(Kind::Credential))
+            let credential = store::get(tx, *id)?.ok_or(Error::NotFound(Kind::Credential))?;
+            Ok((credential, tx.site.revision))
         })
         .await
 }
@@ -204,7 +214,7 @@ pub(crate) async fn get_for_all(
 ) -> Result<Credential, Error> {
     identity
         .anywhere(context, true, input, |tx, caller, id| {
-            caller.require_all_sites()?;
+            caller.require_all_sites(Scope::Administer)?;
             store::get_for_all(tx, *id)?.ok_or(Error::NotFound(Kind::Credential))
         })
         .await
@@ -243,7 +253,7 @@ pub(crate) async fn revoke_for_all(
 ) -> Result<Credential, Error> {
     identity
         .anywhere(context, false, input, |tx, caller, id| {
-            caller.require_all_sites()?;
+            caller.require_all_sites(Scope::Administer)?;
             store::revoke_for_all(tx, *id)?.ok_or(Error::NotFound(Kind::Credential))
         })
         .await

@@ -8,6 +8,7 @@ use super::{Credential, CredentialChange, NewCredential};
 use crate::{
     authz::{Method, Scope},
     error::{Error, Kind},
+    filter::{Asked, Query},
     ids::CredentialId,
     site_tx::Identity,
     wire,
@@ -15,6 +16,8 @@ use crate::{
 
 /// The most characters of a label.
 const LABEL_MAX: usize = 100;
+/// How many credentials a list shows where nothing was asked.
+const LIST_DEFAULT: i64 = 1000;
 /// The most bytes of a name in a certificate: as many as a DNS name can have.
 const CERTIFICATE_NAME_MAX: usize = 253;
 
@@ -31,20 +34,29 @@ impl pb::credential_service_server::CredentialService for CredentialRpc {
         let message = request.into_inner();
         let context = context
             .for_site(message.site.as_ref())
-            .dry(message.validate_only);
+            .dry(message.validate_only)
+            .once(&message.request_id, &message);
         let new = read_new(&message);
-        let (credential, token, receipt) = if message.all_sites {
-            let (credential, token) = super::issue_for_all(&self.0, context, new).await?;
-            (credential, token, None)
+        let answer = if message.all_sites {
+            super::issue_for_all(&self.0, context, new, |(credential, token)| {
+                pb::IssueCredentialResponse {
+                    credential: Some(credential.into()),
+                    token,
+                    receipt: None,
+                }
+            })
+            .await
         } else {
-            let ((credential, token), receipt) = super::issue(&self.0, context, new).await?;
-            (credential, token, Some(receipt.into()))
+            super::issue(&self.0, context, new, |(credential, token), receipt| {
+                pb::IssueCredentialResponse {
+                    credential: Some(credential.into()),
+                    token,
+                    receipt: Some(receipt.into()),
+                }
+            })
+            .await
         };
-        Ok(Response::new(pb::IssueCredentialResponse {
-            credential: Some(credential.into()),
-            token,
-            receipt,
-        }))
+        Ok(Response::new(answer?))
     }
 
     async fn list_credentials(
@@ -53,14 +65,20 @@ impl pb::credential_service_server::CredentialService for CredentialRpc {
     ) -> Result<Response<pb::ListCredentialsResponse>, Status> {
         let context = self.0.context(Method::ListCredentials, &request);
         let message = request.into_inner();
-        let context = context.for_site(message.site.as_ref());
-        let credentials = if message.all_sites {
-            super::list_for_all(&self.0, context).await?
+        let context = context
+            .for_site(message.site.as_ref())
+            .at_least(message.min_revision);
+        let query = read_query(&message);
+        let (page, revision) = if message.all_sites {
+            super::list_for_all(&self.0, context, query).await?
         } else {
-            super::list(&self.0, context).await?
+            super::list(&self.0, context, query).await?
         };
         Ok(Response::new(pb::ListCredentialsResponse {
-            credentials: credentials.into_iter().map(Into::into).collect(),
+            credentials: page.rows.into_iter().map(Into::into).collect(),
+            total_size: page.total,
+            next_page_token: page.next,
+            revision,
         }))
     }
 
@@ -92,15 +110,18 @@ impl pb::credential_service_server::CredentialService for CredentialRpc {
     ) -> Result<Response<pb::GetCredentialResponse>, Status> {
         let context = self.0.context(Method::GetCredential, &request);
         let message = request.into_inner();
-        let context = context.for_site(message.site.as_ref());
+        let context = context
+            .for_site(message.site.as_ref())
+            .at_least(message.min_revision);
         let id = read_id(&message.credential_id);
-        let credential = if message.all_sites {
-            super::get_for_all(&self.0, context, id).await?
+        let (credential, revision) = if message.all_sites {
+            (super::get_for_all(&self.0, context, id).await?, 0)
         } else {
             super::get(&self.0, context, id).await?
         };
         Ok(Response::new(pb::GetCredentialResponse {
             credential: Some(credential.into()),
+            revision,
         }))
     }
 
@@ -132,14 +153,31 @@ impl pb::credential_service_server::CredentialService for CredentialRpc {
     ) -> Result<Response<pb::GetCallerResponse>, Status> {
         let context = self.0.context(Method::GetCaller, &request);
         let message = request.into_inner();
-        let caller = super::caller(&self.0, context.for_site(message.site.as_ref())).await?;
+        let context = context
+            .for_site(message.site.as_ref())
+            .at_least(message.min_revision);
+        let caller = super::caller(&self.0, context).await?;
         Ok(Response::new(pb::GetCallerResponse {
+            revision: caller.site.as_ref().map_or(0, |site| site.revision),
             credential: caller.credential.map(Into::into),
             site: caller.site.map(Into::into),
             role_names: caller.role_names,
             business_entity_names: caller.business_entity_names,
         }))
     }
+}
+
+fn read_query(message: &pb::ListCredentialsRequest) -> Result<Query, Error> {
+    Ok(Query::read(&Asked {
+        list: "credentials",
+        filter: message.filter.as_ref(),
+        order: message.order.as_ref(),
+        page_size: message.page_size,
+        default_size: LIST_DEFAULT,
+        skip: message.skip,
+        page_token: &message.page_token,
+    })?
+    .by_default("id", true))
 }
 
 fn read_id(id: &str) -> Result<CredentialId, Error> {

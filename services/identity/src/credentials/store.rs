@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use diesel::{
     QueryableByName,
-    sql_types::{Array, Binary, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Binary, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use uuid::Uuid;
 
@@ -11,8 +11,9 @@ use super::{Credential, scope_names};
 use crate::{
     authn::TokenHash,
     authz::Scope,
-    db::{Tx, sql},
+    db::{Sql, Tx, sql},
     error::{Error, TokenFault},
+    filter::{Field, Fields, List, Listed, Query},
     ids::{CredentialId, SiteId},
     site_tx::SiteTx,
     sites::{Site, store as site_store},
@@ -20,8 +21,6 @@ use crate::{
 
 const COLUMNS: &str = "c.credential_id, c.label, c.scopes, c.created_at, c.expires_at, c.revoked_at, \
                        c.last_used_at, c.certificate_name";
-/// The most credentials that a list shows.
-const LIST_MAX: i32 = 1000;
 
 #[derive(QueryableByName)]
 struct CredentialRow {
@@ -204,34 +203,95 @@ pub(super) fn insert_for_all(
     tx.execute(statement).map(drop)
 }
 
-pub(super) fn list(tx: &mut SiteTx<'_, '_>) -> Result<Vec<Credential>, Error> {
-    let statement = sql(
-        "list credentials",
-        format!(
-            "SELECT {COLUMNS} FROM credentials c WHERE c.site_id = ? \
-             ORDER BY c.credential_id DESC LIMIT {LIST_MAX}"
-        ),
-    )
-    .bind::<SqlUuid, _>(tx.site_id());
-    let site = Some(tx.site.id);
-    let rows: Vec<CredentialRow> = tx.load(statement)?;
-    Ok(rows
-        .into_iter()
-        .map(|row| row.into_credential(site))
-        .collect())
+#[derive(QueryableByName)]
+struct ListedRow {
+    #[diesel(sql_type = Nullable<Text>)]
+    sort_key: Option<String>,
+    #[diesel(embed)]
+    credential: CredentialRow,
 }
 
-pub(super) fn list_for_all(tx: &mut Tx<'_>) -> Result<Vec<Credential>, Error> {
-    let rows: Vec<CredentialRow> = tx.load(sql(
-        "list credentials",
-        format!(
-            "SELECT {COLUMNS} FROM all_site_credentials c ORDER BY c.credential_id DESC LIMIT {LIST_MAX}"
-        ),
-    ))?;
-    Ok(rows
-        .into_iter()
-        .map(|row| row.into_credential(None))
-        .collect())
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
+
+/// A page of the credentials of a site, or of those of all sites.
+pub(super) fn list(
+    tx: &mut Tx<'_>,
+    site: Option<SiteId>,
+    query: &Query,
+) -> Result<Listed<Credential>, Error> {
+    // Adds the site to what ends in `FROM`, which table it is in, and the beginning of `WHERE`.
+    let of_site = |mut statement: Sql| {
+        match site {
+            Some(site) => {
+                statement.push("credentials c WHERE c.site_id = ?");
+                statement.push_bind::<SqlUuid, _>(site.uuid());
+            }
+            None => statement.push("all_site_credentials c WHERE true"),
+        }
+        statement
+    };
+    query.page(
+        tx,
+        site.map_or(Uuid::nil(), SiteId::uuid),
+        |credential: &Credential| credential.id.uuid(),
+        |tx, rows| {
+            let key = query.sort_key(&CredentialFields)?;
+            let mut statement = of_site(sql(
+                "list credentials",
+                format!("SELECT {key} AS sort_key, {COLUMNS} FROM "),
+            ));
+            query.push_page(&mut statement, &CredentialFields, rows)?;
+            let rows: Vec<ListedRow> = tx.load(statement)?;
+            Ok(rows
+                .into_iter()
+                .map(|row| (row.credential.into_credential(site), row.sort_key))
+                .collect())
+        },
+        |tx| {
+            let mut statement = of_site(sql("count credentials", "SELECT count(*) AS count FROM "));
+            query.push_condition(&mut statement, &CredentialFields)?;
+            Ok(tx.one::<Count>(statement)?.count)
+        },
+    )
+}
+
+/// What credentials can be found and ordered by; they are `c` in SQL.
+struct CredentialFields;
+
+impl Fields for CredentialFields {
+    const ID: &'static str = "c.credential_id";
+
+    fn field(&self, name: &str) -> Option<Field> {
+        Some(match name {
+            "id" => Field::Id("c.credential_id".to_owned()),
+            // Compared as it was given: labels have no key.
+            "label" => Field::Text {
+                exact: "c.label".to_owned(),
+                folded: "c.label".to_owned(),
+            },
+            "create_time" => Field::Moment("c.created_at".to_owned()),
+            "last_use_time" => Field::Moment("c.last_used_at".to_owned()),
+            "expire_time" => Field::Moment("c.expires_at".to_owned()),
+            "revoke_time" => Field::Moment("c.revoked_at".to_owned()),
+            "scopes" => Field::List(List {
+                rows: "FROM unnest(c.scopes) AS scope (name) WHERE true".to_owned(),
+                parts: vec![(
+                    "name",
+                    Field::Text {
+                        exact: "scope.name".to_owned(),
+                        folded: "scope.name".to_owned(),
+                    },
+                )],
+                first: "scope.name",
+                indexed: None,
+            }),
+            _ => return None,
+        })
+    }
 }
 
 pub(super) fn get(tx: &mut SiteTx<'_, '_>, id: CredentialId) -> Result<Option<Credential>, Error> {

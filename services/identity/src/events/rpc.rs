@@ -31,7 +31,9 @@ impl pb::event_service_server::EventService for EventRpc {
     ) -> Result<Response<pb::ListEventsResponse>, Status> {
         let context = self.0.context(Method::ListEvents, &request);
         let message = request.into_inner();
-        let context = context.for_site(message.site.as_ref());
+        let context = context
+            .for_site(message.site.as_ref())
+            .at_least(message.min_revision);
         let page = super::list(&self.0, context, read_query(&message)).await?;
         Ok(Response::new(pb::ListEventsResponse {
             events: page.events.into_iter().map(Into::into).collect(),
@@ -53,7 +55,7 @@ impl pb::event_service_server::EventService for EventRpc {
 }
 
 fn read_query(message: &pb::ListEventsRequest) -> Result<EventQuery, Error> {
-    let limit = wire::page_size(message.page_size, 1)?;
+    let limit = wire::page_size(message.page_size, 1, wire::PAGE_SIZE_DEFAULT)?;
     let after = read_after(message.after)?;
     if message.newest && after != 0 {
         return Err(Error::invalid(

@@ -1,16 +1,22 @@
-//! Which members or groups a list shows, and in which order: the contract's tree, checked, and turned
+//! Which objects a list shows, and in which order: the contract's tree, checked, and turned
 //! into SQL whose every value is bound.
 
 mod page;
+mod query;
 mod read;
 mod sql;
 
 use chrono::{DateTime, Utc};
 
-pub(crate) use self::{
-    page::{Page, PageToken, digest, digest_of},
-    read::{DEPTH_MAX, read, read_order},
+use self::{
+    page::digest,
+    read::{read, read_order},
     sql::{push_condition, push_order, sort_key},
+};
+pub(crate) use self::{
+    page::{Page, PageToken, digest_of},
+    query::{Asked, Listed, Query, Rows},
+    read::DEPTH_MAX,
 };
 
 /// A condition, checked for its size but not yet against the fields that there are.
@@ -105,7 +111,7 @@ pub(crate) struct List {
     pub(crate) indexed: Option<(&'static str, &'static str)>,
 }
 
-/// The fields of members or of groups.
+/// The fields of what a list shows.
 pub(crate) trait Fields {
     /// The column of the id, which breaks ties.
     const ID: &'static str;

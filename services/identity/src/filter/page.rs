@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::{error::Error, ids::SiteId};
+use crate::error::Error;
 
 /// Where a page begins.
 #[derive(Clone, Debug)]
@@ -73,8 +73,8 @@ impl Page {
     }
 
     /// What the tokens of a query are bound to on a site.
-    pub(crate) fn bound_to(&self, site: SiteId, digest: &str) -> String {
-        digest_of(&[site.uuid().as_bytes(), digest.as_bytes()])
+    pub(crate) fn bound_to(&self, site: Uuid, digest: &str) -> String {
+        digest_of(&[site.as_bytes(), digest.as_bytes()])
     }
 
     /// Cuts what was read beyond the page, and makes the token for it.

@@ -86,7 +86,7 @@ pub(super) async fn list(
 ) -> Result<GrantPage, Error> {
     identity
         .read(context, input, |tx, query| {
-            let bound_to = query.page.bound_to(tx.site.id, &query.digest);
+            let bound_to = query.page.bound_to(tx.site_id(), &query.digest);
             let after = query.page.after(&bound_to)?;
             let mut statement = select(tx);
             if !query.include_ended {

@@ -8,8 +8,10 @@ mod store;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-pub(crate) use self::ending::{end_due, end_grants_in_time};
-
+pub(crate) use self::{
+    ending::{end_due, end_grants_in_time},
+    store::end_of_target,
+};
 use crate::{
     access::{Grant, Source, Target, TargetId},
     context::RequestContext,
@@ -18,6 +20,7 @@ use crate::{
     ids::{GrantId, MemberId},
     members::{self, MemberName},
     receipt::{Effect, Receipt},
+    requests::Answer,
     site_tx::{Identity, SiteTx},
     sites::keep_an_owner,
 };
@@ -37,6 +40,15 @@ pub(crate) struct NewGrant {
     pub(crate) target: TargetName,
     pub(crate) reason: String,
     pub(crate) ends_at: Option<DateTime<Utc>>,
+}
+
+/// What ending all grants of a role or business entity did.
+#[derive(Clone, Debug)]
+pub(crate) struct EndedGrants {
+    /// How many members had one.
+    pub(crate) members: usize,
+    /// The active ones among them, sorted.
+    pub(crate) lost: Vec<MemberId>,
 }
 
 /// Makes a direct grant in a transaction that records it.
@@ -59,50 +71,50 @@ pub(crate) fn insert(
 }
 
 /// Gives a member a role or a business entity.
-pub(crate) async fn create(
+pub(crate) async fn create<M: Answer>(
     identity: &Identity,
     context: RequestContext,
     input: Result<NewGrant, Error>,
-) -> Result<(Grant, Receipt), Error> {
-    identity
-        .write(context, input, |tx, new| {
-            let member = members::require(tx, &new.member)?;
-            let (target, is_owner) = store::resolve(tx, &new.target, false)?;
-            if let Some(at) = new.ends_at {
-                if is_owner {
-                    return Err(Error::OwnerGrantWithEnd);
-                }
-                if at <= tx.now {
-                    return Err(Error::invalid("end_time", "must be in the future"));
-                }
+    answer: fn(Grant, Receipt) -> M,
+) -> Result<M, Error> {
+    let make = |tx: &mut SiteTx<'_, '_>, new: &NewGrant| {
+        let member = members::require(tx, &new.member)?;
+        let (target, is_owner) = store::resolve(tx, &new.target, false)?;
+        if let Some(at) = new.ends_at {
+            if is_owner {
+                return Err(Error::OwnerGrantWithEnd);
             }
-            let held = member.targets().any(|had| had.id == target.id);
-            let id = insert(tx, member.id, target.id, &new.reason, new.ends_at)?;
-            let mut effect = Effect::of_one_member();
-            if member.active && !held {
-                effect.push(target.clone(), vec![member.id], vec![]);
+            if at <= tx.now {
+                return Err(Error::invalid("end_time", "must be in the future"));
             }
-            tx.record(NewEvent {
-                kind: "grant.created",
-                subject: id.uuid(),
-                before: json!({}),
-                after: described(&target, member.id, &new.reason, new.ends_at),
-                effect: &effect,
-            })?;
-            let grant = Grant {
-                target,
-                source: Source::Direct {
-                    id,
-                    actor: tx.caller.label().to_owned(),
-                    reason: new.reason.clone(),
-                    ends_at: new.ends_at,
-                },
-                since: tx.now,
-                since_event: tx.site.revision,
-            };
-            Ok((grant, effect))
-        })
-        .await
+        }
+        let held = member.targets().any(|had| had.id == target.id);
+        let id = insert(tx, member.id, target.id, &new.reason, new.ends_at)?;
+        let mut effect = Effect::of_one_member();
+        if member.active && !held {
+            effect.push(target.clone(), vec![member.id], vec![]);
+        }
+        tx.record(NewEvent {
+            kind: "grant.created",
+            subject: id.uuid(),
+            before: json!({}),
+            after: described(&target, member.id, &new.reason, new.ends_at),
+            effect: &effect,
+        })?;
+        let grant = Grant {
+            target,
+            source: Source::Direct {
+                id,
+                actor: tx.caller.label().to_owned(),
+                reason: new.reason.clone(),
+                ends_at: new.ends_at,
+            },
+            since: tx.now,
+            since_event: tx.site.revision,
+        };
+        Ok((grant, effect))
+    };
+    identity.make(context, input, make, answer).await
 }
 
 /// Takes a direct grant back.

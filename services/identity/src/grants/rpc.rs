@@ -37,12 +37,15 @@ impl pb::grant_service_server::GrantService for GrantRpc {
         let message = request.into_inner();
         let context = context
             .for_site(message.site.as_ref())
-            .dry(message.validate_only);
-        let (grant, receipt) = super::create(&self.0, context, read_new(message)).await?;
-        Ok(Response::new(pb::CreateGrantResponse {
-            grant: Some(grant.into()),
-            receipt: Some(receipt.into()),
-        }))
+            .dry(message.validate_only)
+            .once(&message.request_id, &message);
+        let answer = super::create(&self.0, context, read_new(message), |grant, receipt| {
+            pb::CreateGrantResponse {
+                grant: Some(grant.into()),
+                receipt: Some(receipt.into()),
+            }
+        });
+        Ok(Response::new(answer.await?))
     }
 
     async fn end_grant(
@@ -67,7 +70,9 @@ impl pb::grant_service_server::GrantService for GrantRpc {
     ) -> Result<Response<pb::GetGrantResponse>, Status> {
         let context = self.0.context(Method::GetGrant, &request);
         let message = request.into_inner();
-        let context = context.for_site(message.site.as_ref());
+        let context = context
+            .for_site(message.site.as_ref())
+            .at_least(message.min_revision);
         let id = wire::id(&message.grant_id, GrantId::parse, Kind::Grant);
         let (grant, revision) = listing::get(&self.0, context, id).await?;
         Ok(Response::new(pb::GetGrantResponse {
@@ -82,7 +87,9 @@ impl pb::grant_service_server::GrantService for GrantRpc {
     ) -> Result<Response<pb::ListGrantsResponse>, Status> {
         let context = self.0.context(Method::ListGrants, &request);
         let message = request.into_inner();
-        let context = context.for_site(message.site.as_ref());
+        let context = context
+            .for_site(message.site.as_ref())
+            .at_least(message.min_revision);
         let page = listing::list(&self.0, context, read_query(message)).await?;
         Ok(Response::new(pb::ListGrantsResponse {
             grants: page.grants.into_iter().map(Into::into).collect(),
@@ -139,7 +146,7 @@ fn read_target(target: Option<pb::AccessTarget>) -> Result<Option<TargetName>, E
 }
 
 fn read_query(mut message: pb::ListGrantsRequest) -> Result<GrantQuery, Error> {
-    let limit = wire::page_size(message.page_size.take(), 1)?;
+    let limit = wire::page_size(message.page_size.take(), 1, wire::PAGE_SIZE_DEFAULT)?;
     let page = wire::page(0, &std::mem::take(&mut message.page_token))?;
     message.site = None;
     let digest = digest_of(&[b"grants", &message.encode_to_vec()]);

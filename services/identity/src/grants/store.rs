@@ -7,7 +7,7 @@ use diesel::{
 };
 use uuid::Uuid;
 
-use super::TargetName;
+use super::{EndedGrants, TargetName};
 use crate::{
     access::{Target, TargetId},
     db::{Sql, sql},
@@ -276,4 +276,37 @@ pub(super) fn end(tx: &mut SiteTx<'_, '_>, id: GrantId) -> Result<(), Error> {
     .bind::<SqlUuid, _>(tx.site_id())
     .bind::<SqlUuid, _>(id.uuid());
     tx.execute(statement).map(drop)
+}
+
+#[derive(QueryableByName)]
+struct EndedRow {
+    #[diesel(sql_type = Array<SqlUuid>)]
+    members: Vec<Uuid>,
+    #[diesel(sql_type = Array<SqlUuid>)]
+    lost: Vec<Uuid>,
+}
+
+/// Ends every grant of the target to members themselves. No group may give it: who had it, loses it.
+pub(crate) fn end_of_target(
+    tx: &mut SiteTx<'_, '_>,
+    target: TargetId,
+) -> Result<EndedGrants, Error> {
+    let statement = sql(
+        "end grants of target",
+        "WITH ended AS (UPDATE grants SET to_event = ? \
+                        WHERE site_id = ? AND to_event IS NULL AND (role_id = ? OR business_entity_id = ?) \
+                        RETURNING site_id, member_id) \
+         SELECT ARRAY(SELECT DISTINCT member_id FROM ended) AS members, \
+                ARRAY(SELECT DISTINCT e.member_id FROM ended e JOIN members m USING (site_id, member_id) \
+                      WHERE m.active ORDER BY e.member_id) AS lost",
+    )
+    .bind::<BigInt, _>(tx.next_event())
+    .bind::<SqlUuid, _>(tx.site_id())
+    .bind::<Nullable<SqlUuid>, _>(target.role())
+    .bind::<Nullable<SqlUuid>, _>(target.business_entity());
+    let row: EndedRow = tx.one(statement)?;
+    Ok(EndedGrants {
+        members: row.members.len(),
+        lost: row.lost.into_iter().map(MemberId::from).collect(),
+    })
 }

@@ -17,13 +17,15 @@ pub(crate) use self::{
 };
 use crate::{
     access::Target,
+    batch::Batch,
     context::RequestContext,
     error::{Error, Kind, Taken},
     events::NewEvent,
-    filter::{Condition, Order, Page, PageToken},
+    filter::{Listed, Query},
     ids::{GroupId, MemberId},
     names::Name,
     receipt::{Effect, Receipt},
+    requests::Answer,
     site_tx::{Identity, SiteTx},
     wire,
 };
@@ -62,18 +64,6 @@ pub(crate) struct GroupChange {
     pub(crate) with_members: bool,
 }
 
-/// Which groups a list shows, in which order, and which part of them.
-#[derive(Clone, Debug)]
-pub(crate) struct GroupQuery {
-    pub(crate) condition: Condition,
-    pub(crate) order: Option<Order>,
-    pub(crate) limit: i64,
-    pub(crate) page: Page,
-    /// What a page token is bound to, besides the site.
-    pub(crate) digest: String,
-    pub(crate) with_members: bool,
-}
-
 impl Group {
     fn attributes(&self) -> Map<String, Value> {
         let target = self.target.as_ref().map(|target| {
@@ -88,50 +78,50 @@ impl Group {
 }
 
 /// Makes a group.
-pub(crate) async fn create(
+pub(crate) async fn create<M: Answer>(
     identity: &Identity,
     context: RequestContext,
     input: Result<NewGroup, Error>,
-) -> Result<(Group, Receipt), Error> {
-    identity
-        .write(context, input, |tx, new| {
-            let target = target::resolve(tx, &new.target, None)?;
-            let mut group = Group {
-                id: GroupId::new(),
-                display_name: new.display_name.as_str().to_owned(),
-                external_id: new.external_id.clone(),
-                target,
-                version: tx.next_event(),
-                created_at: tx.now,
-                updated_at: tx.now,
-                members: Vec::new(),
-            };
-            if let Some(other) = store::insert(tx, &group, &new.display_name)? {
-                return Err(name_taken(other));
-            }
-            let moved = membership::add(tx, &group, &new.members)?;
-            let mut effect = Effect {
-                members: moved.touched(),
-                unknown: moved.unknown.clone(),
-                ..Effect::default()
-            };
-            if let Some(target) = &group.target {
-                effect.push(target.clone(), moved.gained.clone(), vec![]);
-            }
-            let mut after = group.attributes();
-            describe(&moved, &mut after);
-            tx.record(NewEvent {
-                kind: "group.created",
-                subject: group.id.uuid(),
-                before: json!({}),
-                after: after.into(),
-                effect: &effect,
-            })?;
-            group.members = moved.added;
-            group.members.sort_unstable();
-            Ok((group, effect))
-        })
-        .await
+    answer: fn(Group, Receipt) -> M,
+) -> Result<M, Error> {
+    let make = |tx: &mut SiteTx<'_, '_>, new: &NewGroup| {
+        let target = target::resolve(tx, &new.target, None)?;
+        let mut group = Group {
+            id: GroupId::new(),
+            display_name: new.display_name.as_str().to_owned(),
+            external_id: new.external_id.clone(),
+            target,
+            version: tx.next_event(),
+            created_at: tx.now,
+            updated_at: tx.now,
+            members: Vec::new(),
+        };
+        if let Some(other) = store::insert(tx, &group, &new.display_name)? {
+            return Err(name_taken(other));
+        }
+        let moved = membership::add(tx, &group, &new.members)?;
+        let mut effect = Effect {
+            members: moved.touched(),
+            unknown: moved.unknown.clone(),
+            ..Effect::default()
+        };
+        if let Some(target) = &group.target {
+            effect.push(target.clone(), moved.gained.clone(), vec![]);
+        }
+        let mut after = group.attributes();
+        describe(&moved, &mut after);
+        tx.record(NewEvent {
+            kind: "group.created",
+            subject: group.id.uuid(),
+            before: json!({}),
+            after: after.into(),
+            effect: &effect,
+        })?;
+        group.members = moved.added;
+        group.members.sort_unstable();
+        Ok((group, effect))
+    };
+    identity.make(context, input, make, answer).await
 }
 
 fn name_taken((id, display_name): (GroupId, String)) -> Error {
@@ -158,57 +148,51 @@ fn require(tx: &mut SiteTx<'_, '_>, id: GroupId) -> Result<Group, Error> {
     store::get(tx, id, false)?.ok_or(Error::NotFound(Kind::Group))
 }
 
-/// Reads a group.
+/// Reads a group; and the site's revision.
 pub(crate) async fn get(
     identity: &Identity,
     context: RequestContext,
     input: Result<(GroupId, bool), Error>,
-) -> Result<Group, Error> {
+) -> Result<(Group, i64), Error> {
     identity
         .read(context, input, |tx, (id, with_members)| {
-            store::get(tx, *id, *with_members)?.ok_or(Error::NotFound(Kind::Group))
+            let group = store::get(tx, *id, *with_members)?.ok_or(Error::NotFound(Kind::Group))?;
+            Ok((group, tx.site.revision))
         })
         .await
 }
 
-/// A page of groups, and how many match in all.
-pub(crate) struct GroupPage {
-    pub(crate) groups: Vec<Group>,
-    pub(crate) total: i64,
-    /// Asks for the next page; none on the last one.
-    pub(crate) next: Option<PageToken>,
+/// Reads several groups, without their members: those that are there, and the ids of the others; and the
+/// site's revision.
+pub(crate) async fn get_several(
+    identity: &Identity,
+    context: RequestContext,
+    input: Result<Batch<String, GroupId>, Error>,
+) -> Result<((Vec<Group>, Vec<String>), i64), Error> {
+    identity
+        .read(context, input, |tx, named| {
+            let found = store::get_several(tx, named)?;
+            Ok((named.arrange(found, |group| [group.id]), tx.site.revision))
+        })
+        .await
 }
 
-/// Lists groups.
+/// Lists groups, with their members or without; and tells the site's revision.
 pub(crate) async fn list(
     identity: &Identity,
     context: RequestContext,
-    input: Result<GroupQuery, Error>,
-) -> Result<GroupPage, Error> {
+    input: Result<(Query, bool), Error>,
+) -> Result<(Listed<Group>, i64), Error> {
     identity
-        .read(context, input, |tx, query| {
-            let bound_to = query.page.bound_to(tx.site.id, &query.digest);
-            let after = query.page.after(&bound_to)?;
-            // One more than is shown tells whether there is more.
-            let rows = match query.limit {
-                0 => Vec::new(),
-                limit => store::list(tx, query, after.as_ref(), limit + 1)?,
-            };
-            let (rows, next) = query.page.cut(rows, query.limit, |(group, key)| {
-                PageToken::new(bound_to.clone(), key.clone(), group.id.uuid())
-            });
-            let total = match query
-                .page
-                .known_total(rows.len(), next.is_some(), query.limit)
-            {
-                Some(total) => total,
-                None => store::count(tx, query)?,
-            };
-            Ok(GroupPage {
-                groups: rows.into_iter().map(|(group, _)| group).collect(),
-                total,
-                next,
-            })
+        .read(context, input, |tx, (query, with_members)| {
+            let page = query.page(
+                tx,
+                tx.site_id(),
+                |group: &Group| group.id.uuid(),
+                |tx, rows| store::list(tx, query, rows, *with_members),
+                |tx| store::count(tx, query),
+            )?;
+            Ok((page, tx.site.revision))
         })
         .await
 }

@@ -4,13 +4,13 @@ use identity_proto::v1 as pb;
 use tonic::{Request, Response, Status};
 
 use super::{
-    Group, GroupChange, GroupQuery, MemberIds, Membership, NewGroup, TargetByName,
-    target::TargetKind,
+    Group, GroupChange, MemberIds, Membership, NewGroup, TargetByName, target::TargetKind,
 };
 use crate::{
     authz::Method,
+    batch::Batch,
     error::{Error, Kind},
-    filter,
+    filter::{Asked, Query},
     ids::GroupId,
     names::{self, Name},
     site_tx::Identity,
@@ -30,12 +30,15 @@ impl pb::group_service_server::GroupService for GroupRpc {
         let message = request.into_inner();
         let context = context
             .for_site(message.site.as_ref())
-            .dry(message.validate_only);
-        let (group, receipt) = super::create(&self.0, context, read_new(message)).await?;
-        Ok(Response::new(pb::CreateGroupResponse {
-            group: Some(group.into()),
-            receipt: Some(receipt.into()),
-        }))
+            .dry(message.validate_only)
+            .once(&message.request_id, &message);
+        let answer = super::create(&self.0, context, read_new(message), |group, receipt| {
+            pb::CreateGroupResponse {
+                group: Some(group.into()),
+                receipt: Some(receipt.into()),
+            }
+        });
+        Ok(Response::new(answer.await?))
     }
 
     async fn get_group(
@@ -44,12 +47,33 @@ impl pb::group_service_server::GroupService for GroupRpc {
     ) -> Result<Response<pb::GetGroupResponse>, Status> {
         let context = self.0.context(Method::GetGroup, &request);
         let message = request.into_inner();
-        let context = context.for_site(message.site.as_ref());
+        let context = context
+            .for_site(message.site.as_ref())
+            .at_least(message.min_revision);
         let id = wire::id(&message.group_id, GroupId::parse, Kind::Group)
             .map(|id| (id, !message.without_members));
-        let group = super::get(&self.0, context, id).await?;
+        let (group, revision) = super::get(&self.0, context, id).await?;
         Ok(Response::new(pb::GetGroupResponse {
             group: Some(group.into()),
+            revision,
+        }))
+    }
+
+    async fn batch_get_groups(
+        &self,
+        request: Request<pb::BatchGetGroupsRequest>,
+    ) -> Result<Response<pb::BatchGetGroupsResponse>, Status> {
+        let context = self.0.context(Method::BatchGetGroups, &request);
+        let message = request.into_inner();
+        let context = context
+            .for_site(message.site.as_ref())
+            .at_least(message.min_revision);
+        let named = Batch::read("group_ids", message.group_ids, |id| Ok(GroupId::parse(id)));
+        let ((groups, unknown), revision) = super::get_several(&self.0, context, named).await?;
+        Ok(Response::new(pb::BatchGetGroupsResponse {
+            groups: groups.into_iter().map(Into::into).collect(),
+            unknown_group_ids: unknown,
+            revision,
         }))
     }
 
@@ -59,12 +83,16 @@ impl pb::group_service_server::GroupService for GroupRpc {
     ) -> Result<Response<pb::ListGroupsResponse>, Status> {
         let context = self.0.context(Method::ListGroups, &request);
         let message = request.into_inner();
-        let context = context.for_site(message.site.as_ref());
-        let page = super::list(&self.0, context, read_query(&message)).await?;
+        let context = context
+            .for_site(message.site.as_ref())
+            .at_least(message.min_revision);
+        let query = read_query(&message).map(|query| (query, !message.without_members));
+        let (page, revision) = super::list(&self.0, context, query).await?;
         Ok(Response::new(pb::ListGroupsResponse {
-            groups: page.groups.into_iter().map(Into::into).collect(),
+            groups: page.rows.into_iter().map(Into::into).collect(),
             total_size: page.total,
-            next_page_token: page.next.map(|token| token.encode()).unwrap_or_default(),
+            next_page_token: page.next,
+            revision,
         }))
     }
 
@@ -154,14 +182,15 @@ fn read_change(message: pb::UpdateGroupRequest) -> Result<GroupChange, Error> {
     })
 }
 
-fn read_query(message: &pb::ListGroupsRequest) -> Result<GroupQuery, Error> {
-    Ok(GroupQuery {
-        condition: filter::read(message.filter.as_ref())?,
-        order: filter::read_order(message.order.as_ref()),
-        limit: wire::page_size(message.page_size, 0)?,
-        page: wire::page(message.skip, &message.page_token)?,
-        digest: filter::digest("groups", message.filter.as_ref(), message.order.as_ref()),
-        with_members: !message.without_members,
+fn read_query(message: &pb::ListGroupsRequest) -> Result<Query, Error> {
+    Query::read(&Asked {
+        list: "groups",
+        filter: message.filter.as_ref(),
+        order: message.order.as_ref(),
+        page_size: message.page_size,
+        default_size: wire::PAGE_SIZE_DEFAULT,
+        skip: message.skip,
+        page_token: &message.page_token,
     })
 }
 

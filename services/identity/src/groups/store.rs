@@ -7,12 +7,13 @@ use diesel::{
 };
 use uuid::Uuid;
 
-use super::{Group, GroupQuery, fields::GroupFields, membership::Moved};
+use super::{Group, fields::GroupFields, membership::Moved};
 use crate::{
     access::{Target, TargetId},
+    batch::Batch,
     db::{Sql, sql},
     error::{Error, Kind},
-    filter::{Condition, PageToken, push_condition, push_order, sort_key},
+    filter::{Query, Rows},
     ids::{BusinessEntityId, GroupId, MemberId, RoleId},
     names::Name,
     site_tx::SiteTx,
@@ -111,30 +112,32 @@ pub(super) fn get(
     Ok(tx.first::<GroupRow>(statement)?.map(GroupRow::into_group))
 }
 
-fn push_where(statement: &mut Sql, site: Uuid, condition: &Condition) -> Result<(), Error> {
-    statement.push(" AND g.site_id = ?");
-    statement.push_bind::<SqlUuid, _>(site);
-    statement.push(" AND ");
-    push_condition(statement, condition, &GroupFields)
+/// Those of these groups that are there, without their members.
+pub(super) fn get_several(
+    tx: &mut SiteTx<'_, '_>,
+    named: &Batch<String, GroupId>,
+) -> Result<Vec<Group>, Error> {
+    let ids: Vec<Uuid> = named.keys().map(|id| id.uuid()).collect();
+    let mut statement = select_groups("get groups", "NULL::text", false);
+    statement.push(" AND g.site_id = ? AND g.group_id = ANY(?)");
+    statement.push_bind::<SqlUuid, _>(tx.site_id());
+    statement.push_bind::<Array<SqlUuid>, _>(ids);
+    let rows: Vec<GroupRow> = tx.load(statement)?;
+    Ok(rows.into_iter().map(GroupRow::into_group).collect())
 }
 
-/// At most `limit` groups, each with what it is ordered by.
+/// The groups of a page, each with what it is ordered by.
 pub(super) fn list(
     tx: &mut SiteTx<'_, '_>,
-    query: &GroupQuery,
-    after: Option<&PageToken>,
-    limit: i64,
+    query: &Query,
+    rows: &Rows,
+    with_members: bool,
 ) -> Result<Vec<(Group, Option<String>)>, Error> {
-    let key = match &query.order {
-        Some(order) => sort_key(order, &GroupFields)?,
-        None => "NULL::text".to_owned(),
-    };
-    let mut statement = select_groups("list groups", &key, query.with_members);
-    push_where(&mut statement, tx.site_id(), &query.condition)?;
-    push_order(&mut statement, query.order.as_ref(), &GroupFields, after)?;
-    statement.push(" LIMIT ? OFFSET ?");
-    statement.push_bind::<BigInt, _>(limit);
-    statement.push_bind::<BigInt, _>(query.page.skip());
+    let key = query.sort_key(&GroupFields)?;
+    let mut statement = select_groups("list groups", &key, with_members);
+    statement.push(" AND g.site_id = ?");
+    statement.push_bind::<SqlUuid, _>(tx.site_id());
+    query.push_page(&mut statement, &GroupFields, rows)?;
     let rows: Vec<GroupRow> = tx.load(statement)?;
     Ok(rows
         .into_iter()
@@ -152,12 +155,13 @@ struct Count {
 }
 
 /// How many groups match.
-pub(super) fn count(tx: &mut SiteTx<'_, '_>, query: &GroupQuery) -> Result<i64, Error> {
+pub(super) fn count(tx: &mut SiteTx<'_, '_>, query: &Query) -> Result<i64, Error> {
     let mut statement = sql(
         "count groups",
-        "SELECT count(*) AS count FROM groups g WHERE g.deleted_event IS NULL",
-    );
-    push_where(&mut statement, tx.site_id(), &query.condition)?;
+        "SELECT count(*) AS count FROM groups g WHERE g.deleted_event IS NULL AND g.site_id = ?",
+    )
+    .bind::<SqlUuid, _>(tx.site_id());
+    query.push_condition(&mut statement, &GroupFields)?;
     Ok(tx.one::<Count>(statement)?.count)
 }
 

@@ -18,13 +18,15 @@ pub(crate) use self::{
 };
 use crate::{
     access::{self, Target},
+    batch::Batch,
     context::RequestContext,
     error::{Error, Kind, Taken},
     events::NewEvent,
-    filter::{Condition, Order, Page, PageToken},
+    filter::{Listed, Query},
     ids::{GroupId, MemberId},
     names::{self, Name},
     receipt::{Effect, Receipt},
+    requests::Answer,
     site_tx::{Identity, SiteTx},
     sites::{UnassignedReach, keep_an_owner},
     wire,
@@ -74,22 +76,11 @@ pub(crate) struct MemberChange {
 }
 
 /// A member as a request names it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(crate) enum MemberName {
     Id(MemberId),
     /// The key of a user name.
     UserName(String),
-}
-
-/// Which members a list shows, in which order, and which part of them.
-#[derive(Clone, Debug)]
-pub(crate) struct MemberQuery {
-    pub(crate) condition: Condition,
-    pub(crate) order: Option<Order>,
-    pub(crate) limit: i64,
-    pub(crate) page: Page,
-    /// What a page token is bound to, besides the site.
-    pub(crate) digest: String,
 }
 
 impl NewMember {
@@ -254,30 +245,47 @@ pub(crate) fn insert(tx: &mut SiteTx<'_, '_>, new: &NewMember) -> Result<Member,
 }
 
 /// Makes a member.
-pub(crate) async fn create(
+pub(crate) async fn create<M: Answer>(
     identity: &Identity,
     context: RequestContext,
     input: Result<NewMember, Error>,
-) -> Result<((Member, Option<UnassignedReach>), Receipt), Error> {
-    identity
-        .write(context, input, |tx, new| {
-            if !tx.provisions() {
-                new.require_name()?;
-            }
-            let mut member = insert(tx, new)?;
-            new.entitlements.apply(tx, &mut member)?;
-            let mut effect = Effect::of_one_member();
-            push_difference(&mut effect, None, Some(&member));
-            tx.record(NewEvent {
-                kind: "member.created",
-                subject: member.id.uuid(),
-                before: json!({}),
-                after: member.summary(),
-                effect: &effect,
-            })?;
-            Ok(((member, tx.site.division), effect))
-        })
-        .await
+    answer: fn((Member, Option<UnassignedReach>), Receipt) -> M,
+) -> Result<M, Error> {
+    let make = |tx: &mut SiteTx<'_, '_>, new: &NewMember| {
+        if !tx.provisions() {
+            new.require_name()?;
+        }
+        let mut member = insert(tx, new)?;
+        new.entitlements.apply(tx, &mut member)?;
+        let mut effect = Effect::of_one_member();
+        push_difference(&mut effect, None, Some(&member));
+        tx.record(NewEvent {
+            kind: "member.created",
+            subject: member.id.uuid(),
+            before: json!({}),
+            after: member.summary(),
+            effect: &effect,
+        })?;
+        Ok(((member, tx.site.division), effect))
+    };
+    identity.make(context, input, make, answer).await
+}
+
+/// What was read of members, and what else shows it.
+pub(crate) struct Read<T> {
+    pub(crate) value: T,
+    pub(crate) division: Option<UnassignedReach>,
+    pub(crate) revision: i64,
+}
+
+impl<T> Read<T> {
+    fn of(tx: &SiteTx<'_, '_>, value: T) -> Self {
+        Self {
+            value,
+            division: tx.site.division,
+            revision: tx.site.revision,
+        }
+    }
 }
 
 /// Reads a member.
@@ -285,55 +293,52 @@ pub(crate) async fn get(
     identity: &Identity,
     context: RequestContext,
     input: Result<MemberName, Error>,
-) -> Result<(Member, Option<UnassignedReach>), Error> {
+) -> Result<Read<Member>, Error> {
     identity
         .read(context, input, |tx, name| {
-            Ok((require(tx, name)?, tx.site.division))
+            let member = require(tx, name)?;
+            Ok(Read::of(tx, member))
         })
         .await
 }
 
-/// A page of members, and how many match in all.
-pub(crate) struct MemberPage {
-    pub(crate) members: Vec<Member>,
-    pub(crate) total: i64,
-    /// Asks for the next page; none on the last one.
-    pub(crate) next: Option<PageToken>,
-    pub(crate) division: Option<UnassignedReach>,
+/// Members as a request names them.
+pub(crate) type Named = Batch<pb::MemberRef, MemberName>;
+
+/// Reads several members: those who are there, and the names of the others.
+pub(crate) async fn get_several(
+    identity: &Identity,
+    context: RequestContext,
+    input: Result<Named, Error>,
+) -> Result<Read<(Vec<Member>, Vec<pb::MemberRef>)>, Error> {
+    identity
+        .read(context, input, |tx, named| {
+            let found = store::get_several(tx, named)?;
+            let arranged = named.arrange(found, |member| {
+                let user_name = member.user_name.key().to_owned();
+                [MemberName::Id(member.id), MemberName::UserName(user_name)]
+            });
+            Ok(Read::of(tx, arranged))
+        })
+        .await
 }
 
 /// Lists members.
 pub(crate) async fn list(
     identity: &Identity,
     context: RequestContext,
-    input: Result<MemberQuery, Error>,
-) -> Result<MemberPage, Error> {
+    input: Result<Query, Error>,
+) -> Result<Read<Listed<Member>>, Error> {
     identity
         .read(context, input, |tx, query| {
-            let bound_to = query.page.bound_to(tx.site.id, &query.digest);
-            let after = query.page.after(&bound_to)?;
-            // One more than is shown tells whether there is more.
-            let rows = match query.limit {
-                0 => Vec::new(),
-                limit => store::list(tx, query, after.as_ref(), limit + 1)?,
-            };
-            let (rows, next) = query.page.cut(rows, query.limit, |(member, key)| {
-                PageToken::new(bound_to.clone(), key.clone(), member.id.uuid())
-            });
-            let total = match query
-                .page
-                .known_total(rows.len(), next.is_some(), query.limit)
-            {
-                Some(total) => total,
-                None => store::count(tx, query)?,
-            };
-            let members = rows.into_iter().map(|(member, _)| member).collect();
-            Ok(MemberPage {
-                members,
-                total,
-                next,
-                division: tx.site.division,
-            })
+            let page = query.page(
+                tx,
+                tx.site_id(),
+                |member: &Member| member.id.uuid(),
+                |tx, rows| store::list(tx, query, rows),
+                |tx| store::count(tx, query),
+            )?;
+            Ok(Read::of(tx, page))
         })
         .await
 }

@@ -4,16 +4,18 @@ use identity_proto::v1 as pb;
 use tonic::{Request, Response, Status};
 
 use super::{
-    EntitlementChange, MemberChange, MemberName, MemberQuery, NewMember, Profile, entitlements,
+    EntitlementChange, Member, MemberChange, MemberName, NewMember, Profile, entitlements,
     not_found,
 };
 use crate::{
     authz::Method,
+    batch::Batch,
     error::{Error, Kind},
-    filter,
+    filter::{Asked, Query},
     ids::{BusinessEntityId, MemberId, RoleId},
     names::{self, Name},
     site_tx::Identity,
+    sites::UnassignedReach,
     wire,
 };
 
@@ -30,13 +32,16 @@ impl pb::member_service_server::MemberService for MemberRpc {
         let message = request.into_inner();
         let context = context
             .for_site(message.site.as_ref())
-            .dry(message.validate_only);
+            .dry(message.validate_only)
+            .once(&message.request_id, &message);
         let new = NewMember::read(message.member.unwrap_or_default());
-        let ((member, division), receipt) = super::create(&self.0, context, new).await?;
-        Ok(Response::new(pb::CreateMemberResponse {
-            member: Some(member.into_proto(division)),
-            receipt: Some(receipt.into()),
-        }))
+        let answer = super::create(&self.0, context, new, |(member, division), receipt| {
+            pb::CreateMemberResponse {
+                member: Some(member.into_proto(division)),
+                receipt: Some(receipt.into()),
+            }
+        });
+        Ok(Response::new(answer.await?))
     }
 
     async fn get_member(
@@ -45,11 +50,33 @@ impl pb::member_service_server::MemberService for MemberRpc {
     ) -> Result<Response<pb::GetMemberResponse>, Status> {
         let context = self.0.context(Method::GetMember, &request);
         let message = request.into_inner();
-        let context = context.for_site(message.site.as_ref());
+        let context = context
+            .for_site(message.site.as_ref())
+            .at_least(message.min_revision);
         let name = read_ref(message.member.as_ref());
-        let (member, division) = super::get(&self.0, context, name).await?;
+        let read = super::get(&self.0, context, name).await?;
         Ok(Response::new(pb::GetMemberResponse {
-            member: Some(member.into_proto(division)),
+            member: Some(read.value.into_proto(read.division)),
+            revision: read.revision,
+        }))
+    }
+
+    async fn batch_get_members(
+        &self,
+        request: Request<pb::BatchGetMembersRequest>,
+    ) -> Result<Response<pb::BatchGetMembersResponse>, Status> {
+        let context = self.0.context(Method::BatchGetMembers, &request);
+        let message = request.into_inner();
+        let context = context
+            .for_site(message.site.as_ref())
+            .at_least(message.min_revision);
+        let named = Batch::read("members", message.members, read_named);
+        let read = super::get_several(&self.0, context, named).await?;
+        let (members, unknown_members) = read.value;
+        Ok(Response::new(pb::BatchGetMembersResponse {
+            members: shown(members, read.division),
+            unknown_members,
+            revision: read.revision,
         }))
     }
 
@@ -59,17 +86,15 @@ impl pb::member_service_server::MemberService for MemberRpc {
     ) -> Result<Response<pb::ListMembersResponse>, Status> {
         let context = self.0.context(Method::ListMembers, &request);
         let message = request.into_inner();
-        let context = context.for_site(message.site.as_ref());
-        let page = super::list(&self.0, context, read_query(&message)).await?;
-        let division = page.division;
+        let context = context
+            .for_site(message.site.as_ref())
+            .at_least(message.min_revision);
+        let read = super::list(&self.0, context, read_query(&message)).await?;
         Ok(Response::new(pb::ListMembersResponse {
-            members: page
-                .members
-                .into_iter()
-                .map(|member| member.into_proto(division))
-                .collect(),
-            total_size: page.total,
-            next_page_token: page.next.map(|token| token.encode()).unwrap_or_default(),
+            members: shown(read.value.rows, read.division),
+            total_size: read.value.total,
+            next_page_token: read.value.next,
+            revision: read.revision,
         }))
     }
 
@@ -108,18 +133,35 @@ impl pb::member_service_server::MemberService for MemberRpc {
     }
 }
 
+fn shown(members: Vec<Member>, division: Option<UnassignedReach>) -> Vec<pb::Member> {
+    members
+        .into_iter()
+        .map(|member| member.into_proto(division))
+        .collect()
+}
+
 /// A member as a request names it.
 pub(crate) fn read_ref(member: Option<&pb::MemberRef>) -> Result<MemberName, Error> {
-    match member.and_then(|member| member.r#ref.as_ref()) {
-        None => Err(Error::invalid(
-            "member",
-            "must name a member by id or user name",
-        )),
-        Some(pb::member_ref::Ref::Id(id)) => MemberId::parse(id)
-            .map(MemberName::Id)
-            .ok_or_else(not_found),
-        Some(pb::member_ref::Ref::UserName(user_name)) => {
-            Ok(MemberName::UserName(names::lookup_key(user_name)))
+    let unnamed = || Error::invalid("member", "must name a member by id or user name");
+    read_name(member.ok_or_else(unnamed)?, unnamed)?.ok_or_else(not_found)
+}
+
+/// A member as a batch names it.
+fn read_named(member: &pb::MemberRef) -> Result<Option<MemberName>, Error> {
+    read_name(member, || {
+        Error::invalid("members", "must name each member by id or user name")
+    })
+}
+
+/// None where it can be nobody's.
+fn read_name(
+    member: &pb::MemberRef,
+    unnamed: impl FnOnce() -> Error,
+) -> Result<Option<MemberName>, Error> {
+    match member.r#ref.as_ref().ok_or_else(unnamed)? {
+        pb::member_ref::Ref::Id(id) => Ok(MemberId::parse(id).map(MemberName::Id)),
+        pb::member_ref::Ref::UserName(user_name) => {
+            Ok(Some(MemberName::UserName(names::lookup_key(user_name))))
         }
     }
 }
@@ -140,13 +182,15 @@ pub(super) fn read_entities(named: Vec<pb::NamedRef>) -> Result<Vec<BusinessEnti
     )
 }
 
-fn read_query(message: &pb::ListMembersRequest) -> Result<MemberQuery, Error> {
-    Ok(MemberQuery {
-        condition: filter::read(message.filter.as_ref())?,
-        order: filter::read_order(message.order.as_ref()),
-        limit: wire::page_size(message.page_size, 0)?,
-        page: wire::page(message.skip, &message.page_token)?,
-        digest: filter::digest("members", message.filter.as_ref(), message.order.as_ref()),
+fn read_query(message: &pb::ListMembersRequest) -> Result<Query, Error> {
+    Query::read(&Asked {
+        list: "members",
+        filter: message.filter.as_ref(),
+        order: message.order.as_ref(),
+        page_size: message.page_size,
+        default_size: wire::PAGE_SIZE_DEFAULT,
+        skip: message.skip,
+        page_token: &message.page_token,
     })
 }
 

@@ -9,13 +9,13 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    Entitled, Member, MemberName, MemberQuery, NewMember, Profile, fields::MemberFields, not_found,
+    Entitled, Member, MemberName, Named, NewMember, Profile, fields::MemberFields, not_found,
 };
 use crate::{
     access::{Target, TargetId},
     db::{Sql, sql},
     error::Error,
-    filter::{PageToken, push_condition, push_order, sort_key},
+    filter::{Query, Rows},
     ids::{BusinessEntityId, GroupId, MemberId, RoleId},
     names::Name,
     site_tx::SiteTx,
@@ -190,43 +190,39 @@ pub(crate) fn was_ever(tx: &mut SiteTx<'_, '_>, id: MemberId) -> Result<bool, Er
     Ok(tx.first::<IdRow>(statement)?.is_some())
 }
 
-fn push_where(
-    statement: &mut Sql,
-    tx: &SiteTx<'_, '_>,
-    query: &MemberQuery,
-) -> Result<MemberFields, Error> {
-    statement.push(" AND m.site_id = ?");
+/// Those of these members who are there.
+pub(super) fn get_several(tx: &mut SiteTx<'_, '_>, named: &Named) -> Result<Vec<Member>, Error> {
+    let (mut ids, mut keys) = (Vec::new(), Vec::new());
+    for name in named.keys() {
+        match name {
+            MemberName::Id(id) => ids.push(id.uuid()),
+            MemberName::UserName(key) => keys.push(key.clone()),
+        }
+    }
+    let mut statement = select_members("get members", "NULL::text");
+    statement.push(" AND m.site_id = ? AND (m.member_id = ANY(?) OR m.user_name_key = ANY(?))");
     statement.push_bind::<SqlUuid, _>(tx.site_id());
+    statement.push_bind::<Array<SqlUuid>, _>(ids);
+    statement.push_bind::<Array<Text>, _>(keys);
+    tx.load::<MemberRow>(statement)?
+        .into_iter()
+        .map(MemberRow::into_member)
+        .collect()
+}
+
+/// The members of a page, each with what it is ordered by.
+pub(super) fn list(
+    tx: &mut SiteTx<'_, '_>,
+    query: &Query,
+    rows: &Rows,
+) -> Result<Vec<(Member, Option<String>)>, Error> {
     let fields = MemberFields {
         division: tx.site.division,
     };
-    statement.push(" AND ");
-    push_condition(statement, &query.condition, &fields)?;
-    Ok(fields)
-}
-
-/// At most `limit` members, each with what it is ordered by.
-pub(super) fn list(
-    tx: &mut SiteTx<'_, '_>,
-    query: &MemberQuery,
-    after: Option<&PageToken>,
-    limit: i64,
-) -> Result<Vec<(Member, Option<String>)>, Error> {
-    let key = match &query.order {
-        Some(order) => sort_key(
-            order,
-            &MemberFields {
-                division: tx.site.division,
-            },
-        )?,
-        None => "NULL::text".to_owned(),
-    };
-    let mut statement = select_members("list members", &key);
-    let fields = push_where(&mut statement, tx, query)?;
-    push_order(&mut statement, query.order.as_ref(), &fields, after)?;
-    statement.push(" LIMIT ? OFFSET ?");
-    statement.push_bind::<BigInt, _>(limit);
-    statement.push_bind::<BigInt, _>(query.page.skip());
+    let mut statement = select_members("list members", &query.sort_key(&fields)?);
+    statement.push(" AND m.site_id = ?");
+    statement.push_bind::<SqlUuid, _>(tx.site_id());
+    query.push_page(&mut statement, &fields, rows)?;
     tx.load::<MemberRow>(statement)?
         .into_iter()
         .map(|mut row| {
@@ -243,12 +239,16 @@ struct Count {
 }
 
 /// How many members match.
-pub(super) fn count(tx: &mut SiteTx<'_, '_>, query: &MemberQuery) -> Result<i64, Error> {
+pub(super) fn count(tx: &mut SiteTx<'_, '_>, query: &Query) -> Result<i64, Error> {
+    let fields = MemberFields {
+        division: tx.site.division,
+    };
     let mut statement = sql(
         "count members",
-        "SELECT count(*) AS count FROM members m WHERE m.deleted_event IS NULL",
-    );
-    push_where(&mut statement, tx, query)?;
+        "SELECT count(*) AS count FROM members m WHERE m.deleted_event IS NULL AND m.site_id = ?",
+    )
+    .bind::<SqlUuid, _>(tx.site_id());
+    query.push_condition(&mut statement, &fields)?;
     Ok(tx.one::<Count>(statement)?.count)
 }
 

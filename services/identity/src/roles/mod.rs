@@ -8,12 +8,17 @@ use serde_json::json;
 
 pub(crate) use self::store::insert_built_in;
 use crate::{
+    access::{Target, TargetId},
+    batch::Batch,
     context::RequestContext,
     error::{Error, Kind, Taken},
     events::NewEvent,
+    filter::{Listed, Query},
+    grants,
     ids::RoleId,
     names::Name,
     receipt::{Effect, Receipt},
+    requests::Answer,
     site_tx::{Identity, SiteTx},
     wire,
 };
@@ -48,45 +53,54 @@ pub(crate) struct RoleChange {
     pub(crate) if_versions: Vec<i64>,
 }
 
+/// A role to delete.
+#[derive(Clone, Debug)]
+pub(crate) struct RoleDeletion {
+    pub(crate) id: RoleId,
+    pub(crate) if_versions: Vec<i64>,
+    /// Whether the members' own grants of it may be ended.
+    pub(crate) end_grants: bool,
+}
+
 /// Makes a custom role.
-pub(crate) async fn create(
+pub(crate) async fn create<M: Answer>(
     identity: &Identity,
     context: RequestContext,
     input: Result<NewRole, Error>,
-) -> Result<(Role, Receipt), Error> {
-    identity
-        .write(context, input, |tx, new| {
-            let maximum = i64::from(tx.site.custom_role_limit);
-            if store::count_custom(tx)? >= maximum {
-                return Err(Error::LimitExceeded {
-                    limit: "custom roles of a site",
-                    maximum,
-                });
-            }
-            check_permissions(tx, &new.permissions)?;
-            let id = RoleId::new();
-            if let Some(taken) = store::insert(tx, id, new)? {
-                return Err(name_taken(taken));
-            }
-            let role = Role {
-                id,
-                name: new.name.clone(),
-                built_in: false,
-                permissions: new.permissions.clone(),
-                version: tx.next_event(),
-                created_at: tx.now,
-                updated_at: tx.now,
-            };
-            tx.record(NewEvent {
-                kind: "role.created",
-                subject: id.uuid(),
-                before: json!({}),
-                after: summary(&role),
-                effect: &Effect::default(),
-            })?;
-            Ok((role, Effect::default()))
-        })
-        .await
+    answer: fn(Role, Receipt) -> M,
+) -> Result<M, Error> {
+    let make = |tx: &mut SiteTx<'_, '_>, new: &NewRole| {
+        let maximum = i64::from(tx.site.custom_role_limit);
+        if store::count_custom(tx)? >= maximum {
+            return Err(Error::LimitExceeded {
+                limit: "custom roles of a site",
+                maximum,
+            });
+        }
+        check_permissions(tx, &new.permissions)?;
+        let id = RoleId::new();
+        if let Some(taken) = store::insert(tx, id, new)? {
+            return Err(name_taken(taken));
+        }
+        let role = Role {
+            id,
+            name: new.name.clone(),
+            built_in: false,
+            permissions: new.permissions.clone(),
+            version: tx.next_event(),
+            created_at: tx.now,
+            updated_at: tx.now,
+        };
+        tx.record(NewEvent {
+            kind: "role.created",
+            subject: id.uuid(),
+            before: json!({}),
+            after: summary(&role),
+            effect: &Effect::default(),
+        })?;
+        Ok((role, Effect::default()))
+    };
+    identity.make(context, input, make, answer).await
 }
 
 fn name_taken(id: RoleId) -> Error {
@@ -111,18 +125,82 @@ fn summary(role: &Role) -> serde_json::Value {
     json!({ "name": role.name.as_str(), "permissions": role.permissions })
 }
 
-/// All roles of the site, by name.
-pub(crate) async fn list(identity: &Identity, context: RequestContext) -> Result<Vec<Role>, Error> {
+/// Reads a role; and the site's revision.
+pub(crate) async fn get(
+    identity: &Identity,
+    context: RequestContext,
+    input: Result<RoleId, Error>,
+) -> Result<(Role, i64), Error> {
     identity
-        .read(context, Ok(()), |tx, ()| store::list(tx, None))
+        .read(context, input, |tx, id| {
+            Ok((require(tx, *id)?, tx.site.revision))
+        })
         .await
+}
+
+/// Reads several roles: those that are there, and the ids of the others; and the site's revision.
+pub(crate) async fn get_several(
+    identity: &Identity,
+    context: RequestContext,
+    input: Result<Batch<String, RoleId>, Error>,
+) -> Result<((Vec<Role>, Vec<String>), i64), Error> {
+    identity
+        .read(context, input, |tx, named| {
+            let ids = named.keys().copied().collect();
+            let found = store::get_several(tx, ids)?;
+            Ok((named.arrange(found, |role| [role.id]), tx.site.revision))
+        })
+        .await
+}
+
+/// Lists roles; and tells the site's revision.
+pub(crate) async fn list(
+    identity: &Identity,
+    context: RequestContext,
+    input: Result<Query, Error>,
+) -> Result<(Listed<Role>, i64), Error> {
+    identity
+        .read(context, input, |tx, query| {
+            let page = query.page(
+                tx,
+                tx.site_id(),
+                |role: &Role| role.id.uuid(),
+                |tx, rows| store::list(tx, query, rows),
+                |tx| store::count(tx, query),
+            )?;
+            Ok((page, tx.site.revision))
+        })
+        .await
+}
+
+/// A permission of the catalogue.
+#[derive(Clone, Debug)]
+pub(crate) struct Permission {
+    pub(crate) name: String,
+    pub(crate) description: String,
+    /// The names of the built-in roles that carry it, sorted.
+    pub(crate) built_in_roles: Vec<String>,
+}
+
+/// The catalogue of permissions, which is the same for all sites.
+pub(crate) async fn permissions(
+    identity: &Identity,
+    context: RequestContext,
+) -> Result<Vec<Permission>, Error> {
+    identity
+        .anywhere(context, true, Ok(()), |tx, _, ()| store::permissions(tx))
+        .await
+}
+
+fn require(tx: &mut SiteTx<'_, '_>, id: RoleId) -> Result<Role, Error> {
+    store::get_several(tx, vec![id])?
+        .pop()
+        .ok_or(Error::NotFound(Kind::Role))
 }
 
 /// A role that a caller may change or delete.
 fn require_custom(tx: &mut SiteTx<'_, '_>, id: RoleId) -> Result<Role, Error> {
-    let role = store::list(tx, Some(id))?
-        .pop()
-        .ok_or(Error::NotFound(Kind::Role))?;
+    let role = require(tx, id)?;
     if role.built_in {
         return Err(Error::Immutable {
             field: "role",
@@ -166,32 +244,42 @@ pub(crate) async fn update(
         .await
 }
 
-/// Deletes a custom role that nothing gives.
+/// Deletes a custom role that nothing gives, or whose grants to members it may end.
 pub(crate) async fn delete(
     identity: &Identity,
     context: RequestContext,
-    input: Result<RoleId, Error>,
+    input: Result<RoleDeletion, Error>,
 ) -> Result<((), Receipt), Error> {
     identity
-        .write(context, input, |tx, id| {
-            let role = require_custom(tx, *id)?;
-            let (groups, grants) = store::count_uses(tx, *id)?;
-            if groups + grants > 0 {
+        .write(context, input, |tx, deletion| {
+            let id = deletion.id;
+            let role = require_custom(tx, id)?;
+            wire::check_version(role.version, &deletion.if_versions)?;
+            let (groups, grants) = store::count_uses(tx, id)?;
+            if groups > 0 || (grants > 0 && !deletion.end_grants) {
                 return Err(Error::StillGrants {
                     kind: Kind::Role,
                     groups,
                     grants,
                 });
             }
-            store::delete(tx, *id)?;
+            let target = TargetId::Role(id);
+            let mut effect = Effect::default();
+            if grants > 0 {
+                let ended = grants::end_of_target(tx, target)?;
+                effect.members = ended.members;
+                let name = role.name.as_str().to_owned();
+                effect.push(Target { id: target, name }, vec![], ended.lost);
+            }
+            store::delete(tx, id)?;
             tx.record(NewEvent {
                 kind: "role.deleted",
                 subject: id.uuid(),
                 before: summary(&role),
                 after: json!({}),
-                effect: &Effect::default(),
+                effect: &effect,
             })?;
-            Ok(((), Effect::default()))
+            Ok(((), effect))
         })
         .await
 }

@@ -7,11 +7,12 @@ use diesel::{
 };
 use uuid::Uuid;
 
-use super::{NewRole, Role};
+use super::{NewRole, Permission, Role};
 use crate::{
     access::{Target, TargetId},
-    db::sql,
+    db::{Sql, Tx, sql},
     error::Error,
+    filter::{Field, Fields, List, Query, Rows},
     ids::RoleId,
     names::Name,
     site_tx::SiteTx,
@@ -51,6 +52,8 @@ pub(crate) fn insert_built_in(tx: &mut SiteTx<'_, '_>) -> Result<Target, Error> 
 
 #[derive(QueryableByName)]
 struct RoleRow {
+    #[diesel(sql_type = Nullable<Text>)]
+    sort_key: Option<String>,
     #[diesel(sql_type = SqlUuid)]
     role_id: Uuid,
     #[diesel(sql_type = Text)]
@@ -67,37 +70,141 @@ struct RoleRow {
     permissions: Vec<String>,
 }
 
-/// All roles by name, or the one of that id.
-pub(super) fn list(tx: &mut SiteTx<'_, '_>, only: Option<RoleId>) -> Result<Vec<Role>, Error> {
-    let mut statement = sql(
-        "list roles",
-        "SELECT r.role_id, r.name, r.built_in IS NOT NULL AS is_built_in, r.version, \
-           r.created_at, e.occurred_at AS updated_at, \
-           ARRAY(SELECT p.permission FROM role_permissions p WHERE p.site_id = r.site_id \
-                 AND p.role_id = r.role_id AND p.to_event IS NULL ORDER BY p.permission) AS permissions \
-         FROM roles r JOIN events e ON e.site_id = r.site_id AND e.number = r.version \
-         WHERE r.deleted_event IS NULL AND r.site_id = ?",
-    )
-    .bind::<SqlUuid, _>(tx.site_id());
-    if let Some(id) = only {
-        statement.push(" AND r.role_id = ?");
-        statement.push_bind::<SqlUuid, _>(id.uuid());
+impl RoleRow {
+    fn into_role(self) -> Result<Role, Error> {
+        Ok(Role {
+            id: RoleId::from(self.role_id),
+            name: Name::named(&self.name, "name")?,
+            built_in: self.is_built_in,
+            permissions: self.permissions,
+            version: self.version,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+        })
     }
-    statement.push(" ORDER BY r.name_key");
+}
+
+/// Roles `r`; `sort_key` is an expression of ours.
+fn select_roles(name: &'static str, sort_key: &str, tx: &SiteTx<'_, '_>) -> Sql {
+    sql(
+        name,
+        format!(
+            "SELECT {sort_key} AS sort_key, r.role_id, r.name, r.built_in IS NOT NULL AS is_built_in, r.version, \
+               r.created_at, e.occurred_at AS updated_at, \
+               ARRAY(SELECT p.permission FROM role_permissions p WHERE p.site_id = r.site_id \
+                     AND p.role_id = r.role_id AND p.to_event IS NULL ORDER BY p.permission) AS permissions \
+             FROM roles r JOIN events e ON e.site_id = r.site_id AND e.number = r.version \
+             WHERE r.deleted_event IS NULL AND r.site_id = ?"
+        ),
+    )
+    .bind::<SqlUuid, _>(tx.site_id())
+}
+
+/// Those of these roles that are there.
+pub(super) fn get_several(tx: &mut SiteTx<'_, '_>, ids: Vec<RoleId>) -> Result<Vec<Role>, Error> {
+    let ids: Vec<Uuid> = ids.into_iter().map(RoleId::uuid).collect();
+    let mut statement = select_roles("get roles", "NULL::text", tx);
+    statement.push(" AND r.role_id = ANY(?)");
+    statement.push_bind::<Array<SqlUuid>, _>(ids);
     tx.load::<RoleRow>(statement)?
         .into_iter()
-        .map(|row| {
-            Ok(Role {
-                id: RoleId::from(row.role_id),
-                name: Name::named(&row.name, "name")?,
-                built_in: row.is_built_in,
-                permissions: row.permissions,
-                version: row.version,
-                created_at: row.created_at,
-                updated_at: row.updated_at,
-            })
+        .map(RoleRow::into_role)
+        .collect()
+}
+
+/// The roles of a page, each with what it is ordered by.
+pub(super) fn list(
+    tx: &mut SiteTx<'_, '_>,
+    query: &Query,
+    rows: &Rows,
+) -> Result<Vec<(Role, Option<String>)>, Error> {
+    let key = query.sort_key(&RoleFields)?;
+    let mut statement = select_roles("list roles", &key, tx);
+    query.push_page(&mut statement, &RoleFields, rows)?;
+    tx.load::<RoleRow>(statement)?
+        .into_iter()
+        .map(|mut row| {
+            let key = row.sort_key.take();
+            Ok((row.into_role()?, key))
         })
         .collect()
+}
+
+/// How many roles match.
+pub(super) fn count(tx: &mut SiteTx<'_, '_>, query: &Query) -> Result<i64, Error> {
+    let mut statement = sql(
+        "count roles",
+        "SELECT count(*) AS count \
+         FROM roles r JOIN events e ON e.site_id = r.site_id AND e.number = r.version WHERE r.deleted_event IS NULL AND r.site_id = ?",
+    )
+    .bind::<SqlUuid, _>(tx.site_id());
+    query.push_condition(&mut statement, &RoleFields)?;
+    Ok(tx.one::<Count>(statement)?.count)
+}
+
+/// What roles can be found and ordered by; they are `r` in SQL.
+struct RoleFields;
+
+impl Fields for RoleFields {
+    const ID: &'static str = "r.role_id";
+
+    fn field(&self, name: &str) -> Option<Field> {
+        Some(match name {
+            "id" => Field::Id("r.role_id".to_owned()),
+            "name" => Field::Key {
+                exact: "r.name".to_owned(),
+                key: "r.name_key".to_owned(),
+            },
+            "built_in" => Field::Flag("(r.built_in IS NOT NULL)".to_owned()),
+            "create_time" => Field::Moment("r.created_at".to_owned()),
+            "update_time" => Field::Moment("e.occurred_at".to_owned()),
+            "permissions" => Field::List(List {
+                rows: "FROM role_permissions p WHERE p.site_id = r.site_id \
+                       AND p.role_id = r.role_id AND p.to_event IS NULL"
+                    .to_owned(),
+                // Their names are lower case.
+                parts: vec![(
+                    "name",
+                    Field::Text {
+                        exact: "p.permission".to_owned(),
+                        folded: "p.permission".to_owned(),
+                    },
+                )],
+                first: "p.permission",
+                indexed: None,
+            }),
+            _ => return None,
+        })
+    }
+}
+
+#[derive(QueryableByName)]
+struct PermissionRow {
+    #[diesel(sql_type = Text)]
+    permission: String,
+    #[diesel(sql_type = Text)]
+    description: String,
+    #[diesel(sql_type = Array<Text>)]
+    built_in_roles: Vec<String>,
+}
+
+/// The catalogue, by name.
+pub(super) fn permissions(tx: &mut Tx<'_>) -> Result<Vec<Permission>, Error> {
+    let rows: Vec<PermissionRow> = tx.load(sql(
+        "list permissions",
+        "SELECT p.permission, p.description, \
+           ARRAY(SELECT b.name FROM built_in_role_permissions h JOIN built_in_roles b USING (built_in) \
+                 WHERE h.permission = p.permission ORDER BY b.name COLLATE \"C\") AS built_in_roles \
+         FROM permissions p ORDER BY p.permission COLLATE \"C\"",
+    ))?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Permission {
+            name: row.permission,
+            description: row.description,
+            built_in_roles: row.built_in_roles,
+        })
+        .collect())
 }
 
 #[derive(QueryableByName)]
@@ -229,7 +336,7 @@ struct Uses {
     grants: i64,
 }
 
-/// How many groups and how many direct grants give the role.
+/// How many groups give the role, and how many grants of members' own.
 pub(super) fn count_uses(tx: &mut SiteTx<'_, '_>, id: RoleId) -> Result<(i64, i64), Error> {
     let statement = sql(
         "count uses of role",

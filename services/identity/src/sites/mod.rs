@@ -5,19 +5,23 @@ pub(crate) mod store;
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
+use uuid::Uuid;
 
 pub(crate) use self::store::{open, open_itself};
 use crate::{
+    authz::Scope,
     caller::Caller,
     context::RequestContext,
     db::Tx,
     error::{Error, Taken},
     events::NewEvent,
+    filter::{Listed, Query},
     grants,
     ids::{MemberId, SiteId},
     members::{self, Member, NewMember},
     names::Name,
     receipt::{Effect, Receipt},
+    requests::Answer,
     roles,
     site_tx::{Identity, SiteTx},
 };
@@ -107,34 +111,40 @@ pub(crate) struct SiteChange {
 
 /// Makes a site, its built-in roles and its first Owner: one event each for the site and the Owner
 /// would leave a moment without an Owner, so the site's own event tells of all three.
-pub(crate) async fn create(
+pub(crate) async fn create<M: Answer>(
     identity: &Identity,
     context: RequestContext,
     input: Result<NewSite, Error>,
-) -> Result<((Site, Member), Receipt), Error> {
+    answer: fn((Site, Member), Receipt) -> M,
+) -> Result<M, Error> {
     identity
-        .found(context, input, |tx, caller, new| {
-            caller.require_all_sites()?;
-            let (mut tx, owner) = found(tx, caller, new)?;
-            let mut effect = Effect::of_one_member();
-            for role in &owner.roles {
-                effect.push(role.clone(), vec![owner.id], vec![]);
-            }
-            tx.record(NewEvent {
-                kind: "site.created",
-                subject: tx.site_id(),
-                before: json!({}),
-                after: json!({
-                    "domain": new.domain.as_str(),
-                    "outside_groups": new.outside_groups.as_str(),
-                    "custom_role_limit": CUSTOM_ROLE_LIMIT,
-                    "owner": owner.summary(),
-                }),
-                effect: &effect,
-            })?;
-            let site = tx.site.clone();
-            Ok((tx, (site, owner), effect))
-        })
+        .found(
+            context,
+            input,
+            |tx, caller, new| {
+                caller.require_all_sites(Scope::Administer)?;
+                let (mut tx, owner) = found(tx, caller, new)?;
+                let mut effect = Effect::of_one_member();
+                for role in &owner.roles {
+                    effect.push(role.clone(), vec![owner.id], vec![]);
+                }
+                tx.record(NewEvent {
+                    kind: "site.created",
+                    subject: tx.site_id(),
+                    before: json!({}),
+                    after: json!({
+                        "domain": new.domain.as_str(),
+                        "outside_groups": new.outside_groups.as_str(),
+                        "custom_role_limit": CUSTOM_ROLE_LIMIT,
+                        "owner": owner.summary(),
+                    }),
+                    effect: &effect,
+                })?;
+                let site = tx.site.clone();
+                Ok((tx, (site, owner), effect))
+            },
+            answer,
+        )
         .await
 }
 
@@ -185,6 +195,26 @@ fn found<'x, 'y>(
 pub(crate) async fn get(identity: &Identity, context: RequestContext) -> Result<Site, Error> {
     identity
         .read(context, Ok(()), |tx, ()| Ok(tx.site.clone()))
+        .await
+}
+
+/// Lists sites.
+pub(crate) async fn list(
+    identity: &Identity,
+    context: RequestContext,
+    input: Result<Query, Error>,
+) -> Result<Listed<Site>, Error> {
+    identity
+        .anywhere(context, true, input, |tx, caller, query| {
+            caller.require_all_sites(Scope::Read)?;
+            query.page(
+                tx,
+                Uuid::nil(),
+                |site: &Site| site.id.uuid(),
+                |tx, rows| store::list(tx, query, rows),
+                |tx| store::count(tx, query),
+            )
+        })
         .await
 }
 

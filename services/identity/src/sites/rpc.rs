@@ -5,7 +5,13 @@ use tonic::{Request, Response, Status};
 
 use super::{CUSTOM_ROLE_LIMIT_MAX, NewSite, OutsideGroups, Site, SiteChange, UnassignedReach};
 use crate::{
-    authz::Method, error::Error, members::NewMember, names::Name, site_tx::Identity, wire,
+    authz::Method,
+    error::Error,
+    filter::{Asked, Query},
+    members::NewMember,
+    names::Name,
+    site_tx::Identity,
+    wire,
 };
 
 /// `identity.v1.SiteService`.
@@ -19,14 +25,20 @@ impl pb::site_service_server::SiteService for SiteRpc {
     ) -> Result<Response<pb::CreateSiteResponse>, Status> {
         let context = self.0.context(Method::CreateSite, &request);
         let message = request.into_inner();
-        let context = context.dry(message.validate_only);
-        let ((site, owner), receipt) = super::create(&self.0, context, read_new(message)).await?;
-        let division = site.division;
-        Ok(Response::new(pb::CreateSiteResponse {
-            site: Some(site.into()),
-            owner: Some(owner.into_proto(division)),
-            receipt: Some(receipt.into()),
-        }))
+        let context = context
+            .dry(message.validate_only)
+            .once(&message.request_id, &message);
+        let answer = super::create(
+            &self.0,
+            context,
+            read_new(message),
+            |(site, owner), receipt| pb::CreateSiteResponse {
+                owner: Some(owner.into_proto(site.division)),
+                site: Some(site.into()),
+                receipt: Some(receipt.into()),
+            },
+        );
+        Ok(Response::new(answer.await?))
     }
 
     async fn get_site(
@@ -35,9 +47,26 @@ impl pb::site_service_server::SiteService for SiteRpc {
     ) -> Result<Response<pb::GetSiteResponse>, Status> {
         let context = self.0.context(Method::GetSite, &request);
         let message = request.into_inner();
-        let site = super::get(&self.0, context.for_site(message.site.as_ref())).await?;
+        let context = context
+            .for_site(message.site.as_ref())
+            .at_least(message.min_revision);
+        let site = super::get(&self.0, context).await?;
         Ok(Response::new(pb::GetSiteResponse {
+            revision: site.revision,
             site: Some(site.into()),
+        }))
+    }
+
+    async fn list_sites(
+        &self,
+        request: Request<pb::ListSitesRequest>,
+    ) -> Result<Response<pb::ListSitesResponse>, Status> {
+        let context = self.0.context(Method::ListSites, &request);
+        let page = super::list(&self.0, context, read_query(request.get_ref())).await?;
+        Ok(Response::new(pb::ListSitesResponse {
+            sites: page.rows.into_iter().map(Into::into).collect(),
+            total_size: page.total,
+            next_page_token: page.next,
         }))
     }
 
@@ -73,6 +102,19 @@ impl pb::site_service_server::SiteService for SiteRpc {
             receipt: Some(receipt.into()),
         }))
     }
+}
+
+fn read_query(message: &pb::ListSitesRequest) -> Result<Query, Error> {
+    Ok(Query::read(&Asked {
+        list: "sites",
+        filter: message.filter.as_ref(),
+        order: message.order.as_ref(),
+        page_size: message.page_size,
+        default_size: wire::PAGE_SIZE_DEFAULT,
+        skip: message.skip,
+        page_token: &message.page_token,
+    })?
+    .by_default("domain", false))
 }
 
 fn read_new(message: pb::CreateSiteRequest) -> Result<NewSite, Error> {

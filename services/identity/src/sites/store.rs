@@ -12,6 +12,7 @@ use crate::{
     context::SiteName,
     db::{Sql, Tx, sql},
     error::{Error, Kind},
+    filter::{Field, Fields, Query, Rows},
     ids::{MemberId, SiteId},
     site_tx::SiteTx,
 };
@@ -128,6 +129,64 @@ fn find(tx: &mut Tx<'_>, name: &SiteName, lock: bool) -> Result<Option<SiteRow>,
 /// What a query that selects `SITE_COLUMNS` ends in: a write holds the site's lock from here on.
 pub(crate) const fn lock_clause(lock: bool) -> &'static str {
     if lock { " FOR NO KEY UPDATE OF k" } else { "" }
+}
+
+#[derive(QueryableByName)]
+struct ListedRow {
+    #[diesel(sql_type = Nullable<Text>)]
+    sort_key: Option<String>,
+    #[diesel(embed)]
+    site: SiteRow,
+}
+
+/// The sites of a page, each with what it is ordered by.
+pub(super) fn list(
+    tx: &mut Tx<'_>,
+    query: &Query,
+    rows: &Rows,
+) -> Result<Vec<(Site, Option<String>)>, Error> {
+    let key = query.sort_key(&SiteFields)?;
+    let mut statement = sql(
+        "list sites",
+        format!(
+            "SELECT {key} AS sort_key, {SITE_COLUMNS} \
+             FROM sites s JOIN site_clocks k USING (site_id) WHERE true"
+        ),
+    );
+    query.push_page(&mut statement, &SiteFields, rows)?;
+    tx.load::<ListedRow>(statement)?
+        .into_iter()
+        .map(|row| Ok((row.site.into_site()?.0, row.sort_key)))
+        .collect()
+}
+
+/// How many sites match.
+pub(super) fn count(tx: &mut Tx<'_>, query: &Query) -> Result<i64, Error> {
+    let mut statement = sql(
+        "count sites",
+        "SELECT count(*) AS count FROM sites s WHERE true",
+    );
+    query.push_condition(&mut statement, &SiteFields)?;
+    Ok(tx.one::<Count>(statement)?.count)
+}
+
+/// What sites can be found and ordered by; they are `s` in SQL.
+struct SiteFields;
+
+impl Fields for SiteFields {
+    const ID: &'static str = "s.site_id";
+
+    fn field(&self, name: &str) -> Option<Field> {
+        Some(match name {
+            "id" => Field::Id("s.site_id".to_owned()),
+            "domain" => Field::Key {
+                exact: "s.domain".to_owned(),
+                key: "s.domain_key".to_owned(),
+            },
+            "create_time" => Field::Moment("s.created_at".to_owned()),
+            _ => return None,
+        })
+    }
 }
 
 #[derive(QueryableByName)]

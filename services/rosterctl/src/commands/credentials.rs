@@ -191,13 +191,23 @@ pub(super) async fn run(settings: &Settings, command: Credentials) -> Result<Out
             rotate(settings, id, &rotation).await
         }
         Credentials::List { all_sites } => {
-            let request = ListCredentialsRequest {
-                site: site(settings, all_sites),
-                all_sites,
-                ..ListCredentialsRequest::default()
-            };
-            let request = settings.request(Purpose::Administer, request)?;
-            let list = answer(settings, credentials.list_credentials(request).await)?.credentials;
+            let mut list = Vec::new();
+            let mut page_token = String::new();
+            loop {
+                let request = ListCredentialsRequest {
+                    site: site(settings, all_sites),
+                    all_sites,
+                    page_token,
+                    ..ListCredentialsRequest::default()
+                };
+                let request = settings.request(Purpose::Administer, request)?;
+                let page = answer(settings, credentials.list_credentials(request).await)?;
+                list.extend(page.credentials);
+                page_token = page.next_page_token;
+                if page_token.is_empty() {
+                    break;
+                }
+            }
             print(
                 settings,
                 || table(&list),

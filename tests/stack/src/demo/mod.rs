@@ -82,6 +82,7 @@ async fn answers(facts: &DevEnv) -> bool {
         let caller = Caller::new(&facts.grpc_addr, &facts.service_token)?;
         let request = caller.request(GetCallerRequest {
             site: site(&facts.site_domain),
+            ..Default::default()
         });
         caller.credentials().get_caller(request).await?;
         anyhow::Ok(())

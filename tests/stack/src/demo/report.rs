@@ -62,7 +62,7 @@ async fn row<'a>(
         member: Some(MemberRef {
             r#ref: Some(member_ref::Ref::UserName(person.user_name.clone())),
         }),
-        as_of: None,
+        ..Default::default()
     };
     let answer = caller
         .access()

@@ -152,7 +152,10 @@ async fn find_or_create(okta: &Okta, domain: &str, group: &Group) -> Result<Push
 
 /// Makes the custom roles and business entities that the groups name.
 async fn make_targets(caller: &Caller, domain: &str, company: &Company) -> Result<()> {
-    let request = caller.request(ListRolesRequest { site: site(domain) });
+    let request = caller.request(ListRolesRequest {
+        site: site(domain),
+        ..Default::default()
+    });
     let roles = caller
         .roles()
         .list_roles(request)
@@ -175,6 +178,7 @@ async fn make_targets(caller: &Caller, domain: &str, company: &Company) -> Resul
                 site: site(domain),
                 role: Some(role),
                 validate_only: false,
+                ..Default::default()
             };
             let outcome = caller.roles().create_role(caller.request(create)).await;
             accept(outcome, "ROLE_NAME_TAKEN")?;
