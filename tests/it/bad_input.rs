@@ -586,6 +586,9 @@ async fn addresses_methods_and_media_types_that_are_none_are_refused() {
         let options = Scim::send(scim.request(Method::OPTIONS, &path)).await;
         assert!(options.status.is_success() && !options.header("allow").is_empty());
     }
+    // Also where no method does anything.
+    let options = Scim::send(scim.request(Method::OPTIONS, "/Me")).await;
+    assert!(options.is(204).header("allow").contains("PATCH"));
     for media_type in [
         "text/plain",
         "application/xml",

@@ -236,11 +236,13 @@ async fn it_stops_after_so_many_errors_and_keeps_its_limits() {
     let operations = json!([absent(1), good, absent(2), absent(3)]);
     let done = run(json!(2), operations.clone()).await.is(200);
     assert_eq!(statuses(&answers(&done)), ["404", "201", "404"]);
-    let done = run(json!(1), operations.clone()).await.is(200);
-    assert_eq!(statuses(&answers(&done)), ["404"]);
+    for first in [json!(1), json!(0)] {
+        let done = run(first, operations.clone()).await.is(200);
+        assert_eq!(statuses(&answers(&done)), ["404"]);
+    }
     let done = run(json!(null), operations.clone()).await.is(200);
     assert_eq!(statuses(&answers(&done)), ["404", "409", "404", "404"]);
-    for errors in [json!(0), json!(-1), json!("x")] {
+    for errors in [json!(-1), json!("x")] {
         let refused = run(errors, operations.clone()).await;
         refused.error(400, "invalidValue");
     }

@@ -300,6 +300,61 @@ async fn a_stale_if_match_changes_nothing() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_of_what_the_client_has_already_changes_nothing() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let ann = acme.scim.make_user("ann@acme.example").await;
+    let group_id = acme.scim.make_group("CB/acme/ROLE/Analyst", &[]).await;
+    let whole_user = json!({ "schemas": [USER], "userName": "ann@acme.example", "title": "New" });
+    let off = patch(json!([{ "op": "replace", "value": { "active": false } }]));
+    let titled = patch(json!([{ "op": "replace", "path": "title", "value": "Other" }]));
+    let whole_group = group("CB/acme/ROLE/Admin", &[&ann]);
+    let add = patch(json!([{ "op": "add", "path": "members", "value": [{ "value": ann }] }]));
+    for (path, absent, writes) in [
+        (
+            format!("/Users/{ann}"),
+            format!("/Users/{group_id}"),
+            vec![
+                (Method::PUT, Some(&whole_user)),
+                (Method::PATCH, Some(&off)),
+                (Method::PATCH, Some(&titled)),
+                (Method::DELETE, None),
+            ],
+        ),
+        (
+            format!("/Groups/{group_id}"),
+            format!("/Groups/{ann}"),
+            vec![
+                (Method::PUT, Some(&whole_group)),
+                (Method::PATCH, Some(&add)),
+                (Method::DELETE, None),
+            ],
+        ),
+    ] {
+        let tag = acme.scim.get(&path).await.is(200).header("etag").to_owned();
+        let before = world.database.snapshot();
+        for (method, body) in &writes {
+            for same in ["*", &tag, &format!("\"x\", {tag}")] {
+                let none = ("if-none-match", same);
+                let answer = when(&acme.scim, method.clone(), &path, none, *body).await;
+                let detail = answer.error(412, "");
+                assert!(detail.contains("If-None-Match"), "{method} {detail}");
+            }
+            let none = ("if-none-match", "*");
+            when(&acme.scim, method.clone(), &absent, none, *body)
+                .await
+                .error(404, "");
+        }
+        assert_eq!(world.database.snapshot(), before);
+        for (method, body) in &writes {
+            let none = ("if-none-match", "W/\"0\"");
+            let answer = when(&acme.scim, method.clone(), &path, none, *body).await;
+            assert!(answer.status.is_success(), "{method} {:#}", answer.body);
+        }
+    }
+}
+
 /// Conformance: 28.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_write_answers_with_the_tag_that_a_read_then_gives() {

@@ -56,6 +56,10 @@ async fn look_ups_ask_an_index_and_never_read_the_whole_table() {
         ("Users", "userName eq \"ANN@acme.example\"".to_owned()),
         ("Users", "externalId eq \"00uann@acme.example\"".to_owned()),
         ("Users", "emails.value eq \"Ann@acme.example\"".to_owned()),
+        (
+            "Users",
+            "emails[type eq \"work\"].value eq \"Ann@acme.example\"".to_owned(),
+        ),
         ("Users", "displayName eq \"given family\"".to_owned()),
         ("Users", format!("id eq \"{ann}\"")),
         ("Users", format!("groups.value eq \"{analysts}\"")),

@@ -58,10 +58,11 @@ pub fn parse(body: Value, max_operations: usize) -> Result<Bulk, ScimError> {
             ("operations", Value::Array(list)) => operations = Some(list),
             ("failonerrors", Value::Null) => {}
             ("failonerrors", value) => {
-                let errors = value.as_u64().filter(|errors| *errors > 0).ok_or_else(|| {
-                    ScimError::invalid_value("failOnErrors must be a whole number, 1 or more.")
+                let errors = value.as_u64().ok_or_else(|| {
+                    ScimError::invalid_value("failOnErrors must be a whole number, 0 or more.")
                 })?;
-                fail_on_errors = Some(usize::try_from(errors).unwrap_or(usize::MAX));
+                // Who accepts no error stops at the first, as who stops after one.
+                fail_on_errors = Some(usize::try_from(errors).unwrap_or(usize::MAX).max(1));
             }
             _ => {}
         }
@@ -201,6 +202,19 @@ mod tests {
     }
 
     #[test]
+    fn who_accepts_no_error_stops_at_the_first() {
+        let one = json!({"method": "DELETE", "path": "/Users/1"});
+        for (written, most) in [
+            (json!(0), Some(1)),
+            (json!(1), Some(1)),
+            (json!(null), None),
+        ] {
+            let read = bulk(json!({"Operations": [one], "failOnErrors": written})).unwrap();
+            assert_eq!(read.fail_on_errors, most);
+        }
+    }
+
+    #[test]
     fn what_is_no_bulk_request_is_refused_whole() {
         let one = json!({"method": "DELETE", "path": "/Users/1"});
         for body in [
@@ -216,7 +230,7 @@ mod tests {
             let error = bulk(body.clone()).unwrap_err();
             assert_eq!(error.scim_type, Some(ScimType::InvalidSyntax), "{body}");
         }
-        for number in [json!(0), json!(-1), json!(1.5), json!("1")] {
+        for number in [json!(-1), json!(1.5), json!("1")] {
             let error = bulk(json!({"Operations": [one], "failOnErrors": number})).unwrap_err();
             assert_eq!(error.scim_type, Some(ScimType::InvalidValue));
         }

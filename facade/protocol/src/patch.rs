@@ -151,7 +151,7 @@ pub fn apply(
                 )?;
             }
             (None, Some(Value::Object(entries))) => {
-                for (name, value) in entries {
+                for (name, value) in without_path(resource_type, entries)? {
                     // A key that is no path names nothing that is known here.
                     let Ok(path) = Path::parse(name) else {
                         continue;
@@ -173,6 +173,27 @@ pub fn apply(
     }
     resource::require(resource_type, &changed)?;
     Ok(changed)
+}
+
+/// What an operation without a path names: its entries, and in the place of the core schema's URN what stands
+/// under it, as those are the resource's own attributes.
+pub fn without_path<'a>(
+    resource_type: &ResourceType,
+    entries: &'a Map<String, Value>,
+) -> Result<Vec<(&'a String, &'a Value)>, ScimError> {
+    let mut named = Vec::new();
+    for (name, value) in entries {
+        if !name.eq_ignore_ascii_case(resource_type.schema.id) {
+            named.push((name, value));
+        } else if let Value::Object(own) = value {
+            named.extend(own);
+        } else {
+            return Err(ScimError::invalid_value(format!(
+                "{name} must be an object."
+            )));
+        }
+    }
+    Ok(named)
 }
 
 /// What is left of [`MAX_LOOKS`].
@@ -472,6 +493,16 @@ fn merge_parts(
         }
         (Value::Null, Op::Replace) => parts.clear(),
         (Value::String(text), Op::Replace) if text.is_empty() => parts.clear(),
+        // A text stands for the whole (Entra's manager): what was said of another one does not fit it.
+        (Value::String(_), _) => {
+            if let Some(Value::Object(accepted)) = &accepted
+                && accepted
+                    .iter()
+                    .any(|(name, value)| parts.get(name) != Some(value))
+            {
+                parts.clear();
+            }
+        }
         _ => {}
     }
     if let Some(Value::Object(accepted)) = accepted {

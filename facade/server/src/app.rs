@@ -8,7 +8,7 @@ use axum::{
     http::{Method, StatusCode, Uri},
     middleware,
     response::{IntoResponse, Response},
-    routing::{MethodRouter, any, delete, get, post},
+    routing::{MethodRouter, delete, get, post},
 };
 use scim_protocol::{ScimError, ScimType};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -56,7 +56,12 @@ pub(crate) fn router(app: App) -> Router {
         .put(on(Group, groups::replace))
         .patch(on(Group, groups::patch))
         .merge(delete(on(Group, groups::delete)));
-    let not_here = || any(on(Ordinary, not_implemented));
+    // Not `any`: OPTIONS is answered as everywhere.
+    let not_here = get(on(Ordinary, not_implemented))
+        .post(on(Ordinary, not_implemented))
+        .put(on(Ordinary, not_implemented))
+        .patch(on(Ordinary, not_implemented))
+        .delete(on(Ordinary, not_implemented));
 
     let mut router = Router::new();
     for (path, methods) in [
@@ -90,7 +95,7 @@ pub(crate) fn router(app: App) -> Router {
         ("/ResourceTypes/{id}", get(discovery::resource_type)),
         ("/Schemas", get(discovery::schemas)),
         ("/Schemas/{id}", get(discovery::schema)),
-        ("/Me", not_here()),
+        ("/Me", not_here),
         ("/Bulk", post(on(Bulk, bulk::run))),
         ("", get(on(Ordinary, lists::all))),
         ("/.search", post(on(Ordinary, lists::search_all))),

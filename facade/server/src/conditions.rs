@@ -1,7 +1,8 @@
 //! Entity tags and the conditions on them (RFC 9110 section 13, RFC 7644 section 3.14).
 //!
 //! A tag is weak and holds what identity calls the etag: the resource's version and, for a member, a dash and
-//! a second part that follows from its groups. `If-Match` compares the version only, `If-None-Match` all.
+//! a second part that follows from its groups. `If-Match` compares the version only, `If-None-Match` all:
+//! on a read it spares the answer, on a write it forbids it.
 
 use axum::http::{HeaderMap, HeaderName, header};
 use scim_protocol::ScimError;
@@ -80,6 +81,20 @@ impl IfNoneMatch {
     /// Whether the client has the representation of this etag already.
     pub(crate) fn has(&self, etag: &str) -> bool {
         self.0.iter().any(|tag| tag == "*" || tag == etag)
+    }
+
+    /// Whether anything can match, so that a write has to look first.
+    pub(crate) fn has_any(&self) -> bool {
+        !self.0.is_empty()
+    }
+
+    /// Refuses a write of what the client has already, or of what is there at all (RFC 9110 section 13.1.2).
+    pub(crate) fn check_write(&self, etag: &str) -> Result<(), ScimError> {
+        if self.has(etag) {
+            let detail = "The resource is there, at a version that If-None-Match names; nothing was changed.";
+            return Err(ScimError::new(412, detail));
+        }
+        Ok(())
     }
 }
 

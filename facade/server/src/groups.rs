@@ -84,6 +84,7 @@ pub(crate) async fn replace(app: App, mut call: Call) -> Result<Reply, Refusal> 
         prefix: &app.config.group_prefix,
         display_name: &sent.display_name,
     };
+    check_none_match(&call).await?;
     let updated = call
         .caller
         .update_group(UpdateGroupRequest {
@@ -118,6 +119,7 @@ pub(crate) async fn patch(app: App, mut call: Call) -> Result<Reply, Refusal> {
         .read(move |body, room| Plan::of(patch::parse(body)?, room, &site))
         .await?;
     let if_match = call.if_match()?;
+    check_none_match(&call).await?;
     // Without a wish for attributes the answer has no body, and the members stay where they are.
     let with_members = !projection.is_default() && wants_members(&projection);
     let updated = match plan {
@@ -144,6 +146,7 @@ pub(crate) async fn patch(app: App, mut call: Call) -> Result<Reply, Refusal> {
 }
 
 pub(crate) async fn delete(app: App, call: Call) -> Result<Reply, Refusal> {
+    check_none_match(&call).await?;
     let deleted = call
         .caller
         .delete_group(DeleteGroupRequest {
@@ -155,6 +158,15 @@ pub(crate) async fn delete(app: App, call: Call) -> Result<Reply, Refusal> {
         .await?;
     let effect = effect(&app, deleted.receipt.as_ref());
     Ok(Reply::empty(StatusCode::NO_CONTENT).with_effect(effect))
+}
+
+/// Looks at what is there only where the client makes it a condition.
+async fn check_none_match(call: &Call) -> Result<(), Refusal> {
+    let known = call.if_none_match();
+    if known.has_any() {
+        known.check_write(&get(call, false).await?.version.to_string())?;
+    }
+    Ok(())
 }
 
 /// What a PATCH comes to.

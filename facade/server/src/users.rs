@@ -93,6 +93,7 @@ pub(crate) async fn replace(_app: App, mut call: Call) -> Result<Reply, Refusal>
     let member = user.into_member(true);
     let sent = member.entitlements.clone();
     let request = update(&call, member, &mask, &call.if_match()?)?;
+    check_none_match(&call).await?;
     let updated = match call.caller.update_member(request).await {
         Ok(updated) => updated,
         Err(status) => return Err(entitlements::refusal(&call, sent.as_ref(), status).await),
@@ -111,6 +112,7 @@ pub(crate) async fn patch(_app: App, mut call: Call) -> Result<Reply, Refusal> {
     let projection = call.query()?.projection;
     let operations = patch::parse(call.json().await?)?;
     let if_match = call.if_match()?;
+    check_none_match(&call).await?;
     let updated = match only_activity(&operations) {
         Some(active) => {
             let values = Member {
@@ -135,6 +137,7 @@ pub(crate) async fn patch(_app: App, mut call: Call) -> Result<Reply, Refusal> {
 }
 
 pub(crate) async fn delete(_app: App, call: Call) -> Result<Reply, Refusal> {
+    check_none_match(&call).await?;
     let deleted = call
         .caller
         .delete_member(DeleteMemberRequest {
@@ -145,6 +148,16 @@ pub(crate) async fn delete(_app: App, call: Call) -> Result<Reply, Refusal> {
         })
         .await?;
     Ok(Reply::empty(StatusCode::NO_CONTENT).with_effect(Effect::of(deleted.receipt.as_ref())))
+}
+
+/// Looks at what is there only where the client makes it a condition. What does not match now can't match
+/// later: versions do not come back.
+async fn check_none_match(call: &Call) -> Result<(), Refusal> {
+    let known = call.if_none_match();
+    if known.has_any() {
+        known.check_write(&get(call).await?.etag)?;
+    }
+    Ok(())
 }
 
 /// A PATCH that depends on what is there: read, apply, write if nobody was faster, else again.

@@ -1,6 +1,6 @@
 //! PATCH.
 
-use identity_tests::scim::{Answer, ENTERPRISE, PATCH_OP, Scim, user};
+use identity_tests::scim::{Answer, ENTERPRISE, PATCH_OP, Scim, USER, user};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -112,6 +112,8 @@ async fn what_a_patch_may_not_do_is_refused_by_its_type() {
     let done = scim.with_body(Method::PATCH, &path, &body).await.is(200);
     assert_eq!(done.body["title"], "New");
     assert_eq!(done.body["id"], before.body["id"]);
+    let own = json!([{"op": "replace", "value": {USER: {"title": "Newer"}}}]);
+    assert_eq!(scim.patch(&path, own).await.is(200).body["title"], "Newer");
     let password = json!([{"op": "add", "path": "password", "value": "never shown 7"}]);
     let done = scim.patch(&path, password).await.is(200);
     assert!(!done.body.to_string().contains("never shown"));
@@ -121,6 +123,10 @@ async fn what_a_patch_may_not_do_is_refused_by_its_type() {
     let other = json!([{"op": "replace", "path": format!("members[value eq \"{id}\"].value"), "value": "x"}]);
     let group = format!("/Groups/{group}");
     scim.patch(&group, other).await.error(400, "mutability");
+    let before = scim.get(&group).await.is(200).body;
+    let same = json!([{"op": "replace", "path": format!("members[value eq \"{id}\"]"), "value": {"value": id}}]);
+    scim.patch(&group, same).await.is(204);
+    assert_eq!(scim.get(&group).await.is(200).body, before);
     let name = json!([{"op": "remove", "path": "displayName"}]);
     scim.patch(&group, name).await.error(400, "mutability");
 }

@@ -185,6 +185,29 @@ fn entra_sends_dotted_and_qualified_keys() {
 }
 
 #[test]
+fn a_text_stands_for_the_whole_of_a_manager() {
+    let manager = format!("{}:manager", ENTERPRISE_USER.id);
+    let known = json!({"value": "m1", "displayName": "One", "$ref": "../Users/m1"});
+    for op in ["add", "replace"] {
+        for (sent, shown) in [
+            (json!("m2"), json!({"value": "m2"})),
+            (json!("m1"), known.clone()),
+            (
+                json!({"value": "m2"}),
+                json!({"value": "m2", "displayName": "One", "$ref": "../Users/m1"}),
+            ),
+        ] {
+            let after = patched(json!([
+                {"op": "add", "path": manager, "value": known},
+                {"op": op, "path": manager, "value": sent},
+            ]))
+            .unwrap();
+            assert_eq!(after[ENTERPRISE_USER.id]["manager"], shown, "{op} {sent}");
+        }
+    }
+}
+
+#[test]
 fn elements_that_become_the_same_are_one() {
     let mut user = start();
     user.insert("emails".to_owned(), json!([
@@ -640,4 +663,23 @@ proptest! {
             prop_assert_eq!(Value::Object(read), before);
         }
     }
+}
+
+#[test]
+fn the_core_urn_without_a_path_holds_the_attributes_themselves() {
+    let core = USER.schema.id;
+    for urn in [core.to_owned(), core.to_uppercase()] {
+        for op in ["add", "replace"] {
+            let own = json!({"title": "T", "name.givenName": "N", "id": "x", "nobody": 1});
+            let under = patched(json!([{"op": op, "value": {&urn: own, "locale": "de"}}])).unwrap();
+            let beside = json!({"title": "T", "name.givenName": "N", "locale": "de"});
+            assert_eq!(
+                under,
+                patched(json!([{"op": op, "value": beside}])).unwrap()
+            );
+            assert_eq!(under["title"], "T");
+        }
+    }
+    let error = patched(json!([{"op": "replace", "value": {core: "x"}}])).unwrap_err();
+    assert_eq!(error.scim_type, Some(ScimType::InvalidValue));
 }

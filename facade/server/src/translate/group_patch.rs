@@ -11,7 +11,7 @@ use scim_protocol::{
     ScimError,
     filter::{Filter, Literal, Operator},
     group::GROUP,
-    patch::{Op, Operation},
+    patch::{self, Op, Operation},
     path::Path,
     schema::{Mutability, Target},
 };
@@ -119,7 +119,7 @@ pub(crate) fn fold(
             (Some(path), value) => fold.one(path, operation.op, value.as_ref(), true)?,
             (None, Some(Value::Object(entries))) => {
                 let mut folded = true;
-                for (name, value) in entries {
+                for (name, value) in patch::without_path(&GROUP, entries)? {
                     // What is no path names nothing that is known here.
                     let Ok(path) = Path::parse(name) else {
                         continue;
@@ -216,6 +216,15 @@ impl Fold<'_> {
                 Some(ids) => self.change.set(ids, false),
                 None => return self.remove_selected(filter),
             },
+            (Op::Replace, Some(filter)) if is_the_same(filter, value) => {
+                // Whether there is such a member, only the present ones tell.
+                let Members::Exactly(all) = &self.change.members else {
+                    return Ok(false);
+                };
+                if !named_ids(filter).is_some_and(|ids| ids.iter().all(|id| all.contains(id))) {
+                    return Err(ScimError::no_target(format!("No member is {path}.")));
+                }
+            }
             (Op::Add | Op::Replace, Some(_)) => {
                 return Err(ScimError::invalid_path(format!(
                     "{path} can't be written to; add or replace members without a filter."
@@ -284,6 +293,14 @@ fn named_ids(filter: &Filter) -> Option<Vec<String>> {
             ids.map(|ids| ids.concat())
         }
         _ => None,
+    }
+}
+
+/// Whether what is to stand in the place of the one member that a filter names is that member.
+fn is_the_same(filter: &Filter, value: Option<&Value>) -> bool {
+    match (named_ids(filter).as_deref(), value.map(member_ids)) {
+        (Some([before]), Some(Ok(after))) => after == [before.as_str()],
+        _ => false,
     }
 }
 

@@ -39,9 +39,7 @@ fn push(
         }
         Condition::Present(name) => push_present(sql, name, field),
         Condition::Entry(name, inner) => match field(name) {
-            Some(Field::List(list)) => push_exists(sql, &list, |sql| {
-                push(sql, inner, &|part| list.part(part), negated)
-            }),
+            Some(Field::List(list)) => push_entry(sql, &list, inner, negated),
             _ => Err(refused(format!(
                 "takes \"{name}\" for a list, which it is not"
             ))),
@@ -95,6 +93,47 @@ fn push_exists(
     Ok(())
 }
 
+/// One entry that satisfies a condition. Where that needs a value of which there are keys, their index finds the
+/// rows that can have such an entry at all.
+fn push_entry(sql: &mut Sql, list: &List, inner: &Condition, negated: bool) -> Result<(), Error> {
+    let needed = list
+        .indexed
+        .and_then(|(part, column)| Some((column, needed(inner, part)?)));
+    if let Some((column, text)) = needed {
+        sql.push(&format!("({column} @> ?"));
+        sql.push_bind::<Array<Text>, _>(vec![names::key(text)]);
+        sql.push(" AND ");
+    }
+    push_exists(sql, list, |sql| {
+        push(sql, inner, &|part| list.part(part), negated)
+    })?;
+    if needed.is_some() {
+        sql.push(")");
+    }
+    Ok(())
+}
+
+/// The text that a part must equal, whatever else the condition asks.
+fn needed<'a>(condition: &'a Condition, part: &str) -> Option<&'a str> {
+    match condition {
+        Condition::All(parts) => parts.iter().find_map(|inner| needed(inner, part)),
+        Condition::Compare(comparison) if comparison.field == part => equal_text(comparison),
+        _ => None,
+    }
+}
+
+/// The text of a comparison that an index of keys can serve.
+fn equal_text(comparison: &Comparison) -> Option<&str> {
+    match (&comparison.value, comparison.operator) {
+        (Value::Text(text), Operator::Equal)
+            if !comparison.exact && comparison.prefix.is_empty() =>
+        {
+            Some(text)
+        }
+        _ => None,
+    }
+}
+
 /// What a name leads to: a field of its own, or a part of a list.
 enum Found {
     Field(Field),
@@ -134,12 +173,11 @@ fn push_not_null(sql: &mut Sql, field: &Field) -> Result<(), Error> {
         | Field::Flag(expression)
         | Field::Moment(expression)
         | Field::Whole(expression)
-        | Field::Text {
-            exact: expression, ..
-        }
         | Field::Key {
             exact: expression, ..
         } => expression,
+        // What is searched holds what is shown and not stored, too: the address that is derived.
+        Field::Text { folded, .. } => folded,
         Field::List(_) => return Err(refused("asks for a list within a list")),
     };
     sql.push(&format!("({expression} IS NOT NULL)"));
@@ -155,13 +193,8 @@ fn push_comparison(
     match find(&comparison.field, field)? {
         Found::Field(found) => push_scalar(sql, comparison, &found, negated),
         Found::Part(list, part, found) => {
-            if let (Some((indexed, column)), Operator::Equal, false, "", Value::Text(text)) = (
-                list.indexed,
-                comparison.operator,
-                comparison.exact,
-                comparison.prefix.as_str(),
-                &comparison.value,
-            ) && indexed == part
+            if let (Some((indexed, column)), Some(text)) = (list.indexed, equal_text(comparison))
+                && indexed == part
             {
                 sql.push(&format!("({column} @> ?)"));
                 sql.push_bind::<Array<Text>, _>(vec![names::key(text)]);

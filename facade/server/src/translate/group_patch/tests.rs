@@ -51,6 +51,41 @@ fn okta_renames_and_names_its_id() {
 }
 
 #[test]
+fn the_core_urn_without_a_path_holds_the_attributes_themselves() {
+    let change = folded(json!([{"op": "replace", "value": {
+        GROUP.schema.id: {"displayName": "N", "members": [{"value": "u1"}]},
+        "externalId": "e",
+    }}]));
+    assert_eq!(change.display_name.as_deref(), Some("N"));
+    assert_eq!(change.external_id.as_deref(), Some("e"));
+    assert_eq!(change.membership(), exactly(&["u1"]));
+}
+
+#[test]
+fn a_member_may_be_replaced_by_itself_only() {
+    let with = |value: Value, present: Option<&[String]>| {
+        let path = "members[value eq \"u1\"]";
+        let operations = parsed(json!([{"op": "replace", "path": path, "value": value}]));
+        fold(&operations, &site(), present)
+    };
+    let both = ["u1".to_owned(), "u2".to_owned()];
+    for same in [
+        json!({"value": "u1", "display": "x"}),
+        json!([{"value": "u1"}]),
+    ] {
+        assert_eq!(with(same.clone(), None), Ok(None), "that needs a look");
+        let change = with(same.clone(), Some(&both)).unwrap().unwrap();
+        assert_eq!(change.membership(), exactly(&["u1", "u2"]));
+        let error = with(same, Some(&both[1..])).unwrap_err();
+        assert_eq!(error.scim_type, Some(ScimType::NoTarget));
+    }
+    for other in [json!({"value": "u2"}), json!([]), json!({})] {
+        let error = with(other, Some(&both)).unwrap_err();
+        assert_eq!(error.scim_type, Some(ScimType::InvalidPath));
+    }
+}
+
+#[test]
 fn okta_mixes_remove_by_filter_with_add() {
     let change = folded(json!([
         {"op": "remove", "path": "members[value eq \"u1\"]"},

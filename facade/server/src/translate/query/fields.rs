@@ -28,6 +28,10 @@ pub(super) enum Source {
     Schemas,
     /// It is not to be asked for, and why.
     Withheld(&'static str),
+    /// It is always there, and not to be compared, and why.
+    Uncompared(&'static str),
+    /// It is never there.
+    Nothing,
 }
 
 /// Core attributes that are no part of a member's profile.
@@ -105,7 +109,7 @@ pub(super) fn part(list: &str, sub: &Attribute, site: &Site) -> Source {
         "type" if list == "entitlements.business_entities" => {
             Source::Constant(BUSINESS_ENTITY.name)
         }
-        "display" if list == "members" => Source::Withheld("is not kept"),
+        "display" if list == "members" => Source::Nothing,
         "type" => Source::Constant("User"),
         "primary" => Source::Field("primary".to_owned()),
         _ => Source::Field((*name).to_owned()),
@@ -152,8 +156,8 @@ fn meta(resource_type: &ResourceType, part: &str, site: &Site) -> Source {
                 site.group("")
             },
         },
-        _ => Source::Withheld(
-            "can't be asked for in a list: send it in If-Match or If-None-Match instead",
+        _ => Source::Uncompared(
+            "can't be compared in a list: send it in If-Match or If-None-Match instead",
         ),
     }
 }

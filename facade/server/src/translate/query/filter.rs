@@ -140,7 +140,10 @@ impl Reading<'_> {
             filter::compare(leaf.attribute, Some(&text), operator, literal)
         };
         Ok(match (&leaf.source, operator) {
-            (Source::Withheld(why), _) => return Err(withheld(path, why)),
+            (Source::Withheld(why) | Source::Uncompared(why), _) => {
+                return Err(withheld(path, why));
+            }
+            (Source::Nothing, operator) => known(operator == Operator::Ne),
             // Of a list, "differs" means "equals in no entry", as it does for identity.
             (Source::Constant(_) | Source::Schemas, Operator::Ne) => {
                 not(self.compared(leaf, path, Operator::Eq, literal)?)
@@ -240,7 +243,8 @@ fn is_present(leaf: &Leaf, path: &AttrPath) -> Result<pb::Filter, ScimError> {
     Ok(match (&leaf.source, &leaf.list) {
         (Source::Field(field) | Source::Url { field, .. }, _) => present(field),
         (Source::Constant(_), Some(list)) => present(list),
-        (Source::Constant(_) | Source::Schemas, _) => always(),
+        (Source::Constant(_) | Source::Schemas | Source::Uncompared(_), _) => always(),
+        (Source::Nothing, _) => never(),
         (Source::Withheld(why), _) => return Err(withheld(path, why)),
     })
 }

@@ -27,7 +27,9 @@ impl Reading<'_> {
                 exact: attribute.case_exact,
             })),
             Source::Constant(_) | Source::Schemas => Ok(None),
-            Source::Withheld(_) => Err(refused("is nothing to sort by")),
+            Source::Withheld(_) | Source::Uncompared(_) | Source::Nothing => {
+                Err(refused("is nothing to sort by"))
+            }
         }
     }
 }
