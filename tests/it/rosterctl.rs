@@ -608,6 +608,54 @@ async fn a_rotated_credential_works_on_for_the_overlap() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sites_and_permissions_are_listed_and_a_role_is_deleted_with_what_it_grants() {
+    let roster = operator().await;
+    let Operator {
+        world, acme, ctl, ..
+    } = &roster;
+    world.bare_site("beta").await;
+    let (all, _) = world.issue_for_all(&[pb::Scope::Read]).await;
+    let sites = ctl.with_token(&all).json(&["sites", "list"]).await;
+    let domains: Vec<&str> = sites["sites"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|site| site["domain"].as_str().unwrap())
+        .collect();
+    assert_eq!(domains, ["acme", "beta"]);
+    assert_ne!(ctl.run(&["sites", "list"]).await.code, Some(0));
+
+    let permissions = ctl.json(&["roles", "permissions"]).await;
+    let view = permissions["permissions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|permission| permission["name"] == "invoices.view");
+    assert!(
+        view.unwrap()["built_in_roles"]
+            .as_array()
+            .unwrap()
+            .contains(&"Analyst".into())
+    );
+
+    acme.rpc.make_member("ann@acme.example").await;
+    acme.make_role("Auditor", &["invoices.view"]).await;
+    acme.rpc
+        .grant("ann@acme.example", identity_tests::rpc::role("Auditor"))
+        .await
+        .unwrap();
+    assert_eq!(ctl.run(&["roles", "delete", "Auditor"]).await.code, Some(6));
+    let deleted = ctl
+        .json(&["roles", "delete", "Auditor", "--end-grants"])
+        .await;
+    assert_eq!(deleted["receipt"]["lost"], 1);
+    assert_eq!(
+        acme.rpc.roles("ann@acme.example").await,
+        Vec::<String>::new()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn names_of_groups_are_checked_before_they_are_pushed() {
     let roster = operator().await;
     let Operator {

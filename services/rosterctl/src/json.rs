@@ -4,7 +4,7 @@
 use identity_proto::v1::{
     AccessAnswer, AccessChange, AccessTarget, Actor, BusinessEntity, Credential, DirectGrant,
     Event, Grant, GrantedTarget, Group, ListMemberAccessResponse, Member, MemberWithAccess,
-    NamedRef, Receipt, Remedy, Role, Site, grant::Source,
+    NamedRef, Permission, Receipt, Remedy, Role, Site, grant::Source,
 };
 use prost_types::{Struct, Timestamp, Value as ProtoValue, value::Kind};
 use serde_json::{Value, json};
@@ -151,6 +151,15 @@ pub(crate) fn role(role: &Role) -> Value {
         "built_in": role.built_in,
         "permissions": role.permissions,
         "version": role.version,
+    })
+}
+
+/// A permission of the catalogue.
+pub(crate) fn permission(permission: &Permission) -> Value {
+    json!({
+        "name": permission.name,
+        "description": permission.description,
+        "built_in_roles": permission.built_in_roles,
     })
 }
 

@@ -157,7 +157,6 @@ pub(super) async fn run(settings: &Settings, command: Credentials) -> Result<Out
                 scopes: scopes.into_iter().map(|name| scope(name).into()).collect(),
                 expire_time: expires_in.map(from_now),
                 validate_only: dry_run.dry_run,
-                certificate_name: certificate_name.unwrap_or_default(),
                 ..IssueCredentialRequest::default()
             };
             let request = settings.request(Purpose::Administer, request)?;
@@ -191,13 +190,23 @@ pub(super) async fn run(settings: &Settings, command: Credentials) -> Result<Out
             rotate(settings, id, &rotation).await
         }
         Credentials::List { all_sites } => {
-            let request = ListCredentialsRequest {
-                site: site(settings, all_sites),
-                all_sites,
-                ..ListCredentialsRequest::default()
-            };
-            let request = settings.request(Purpose::Administer, request)?;
-            let list = answer(settings, credentials.list_credentials(request).await)?.credentials;
+            let mut list = Vec::new();
+            let mut page_token = String::new();
+            loop {
+                let request = ListCredentialsRequest {
+                    site: site(settings, all_sites),
+                    all_sites,
+                    page_token,
+                    ..ListCredentialsRequest::default()
+                };
+                let request = settings.request(Purpose::Administer, request)?;
+                let page = answer(settings, credentials.list_credentials(request).await)?;
+                list.extend(page.credentials);
+                page_token = page.next_page_token;
+                if page_token.is_empty() {
+                    break;
+                }
+            }
             print(
                 settings,
                 || table(&list),

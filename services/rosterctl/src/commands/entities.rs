@@ -61,13 +61,17 @@ Examples:
         #[command(flatten)]
         dry_run: DryRun,
     },
-    /// Delete a business entity that nothing gives any more
+    /// Delete a business entity; one that still grants something is kept
     #[command(after_help = "\
 Examples:
-  rosterctl entities delete 'EU GmbH' --dry-run")]
+  rosterctl entities delete 'EU GmbH'
+  rosterctl entities delete 'EU GmbH' --end-grants --dry-run")]
     Delete {
         /// The business entity, by name or id
         entity: String,
+        /// End the members' own grants of it first; a group that gives it is in the way all the same
+        #[arg(long)]
+        end_grants: bool,
         #[command(flatten)]
         dry_run: DryRun,
     },
@@ -148,11 +152,16 @@ pub(super) async fn run(settings: &Settings, command: Entities) -> Result<Outcom
                 object(&entity),
             )
         }
-        Entities::Delete { entity, dry_run } => {
+        Entities::Delete {
+            entity,
+            end_grants,
+            dry_run,
+        } => {
             let found = find_entity(settings, &entity).await?;
             let request = DeleteBusinessEntityRequest {
                 site: settings.site(),
                 business_entity_id: found.id.clone(),
+                end_grants,
                 validate_only: dry_run.dry_run,
                 ..DeleteBusinessEntityRequest::default()
             };

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use clap::Args;
 use identity_forms::names::closest;
 use identity_proto::v1::{
-    AccessTarget, BusinessEntity, Comparison, Filter, FilterList, GetMemberRequest, Group,
-    ListBusinessEntitiesRequest, ListGroupsRequest, ListMembersRequest, ListRolesRequest, Member,
-    MemberRef, NamedRef, Operator, Role, access_target,
+    AccessTarget, BatchGetMembersRequest, BusinessEntity, Comparison, Filter, GetMemberRequest,
+    Group, ListBusinessEntitiesRequest, ListGroupsRequest, ListRolesRequest, Member, MemberRef,
+    NamedRef, Operator, Role, access_target,
     business_entity_service_client::BusinessEntityServiceClient, comparison, filter::Node,
     group_service_client::GroupServiceClient, member_ref::Ref,
     member_service_client::MemberServiceClient, role_service_client::RoleServiceClient,
@@ -21,7 +21,7 @@ use crate::{
     failure::Failure,
 };
 
-/// How many user names one look-up asks about: a filter has at most 1000 nodes.
+/// How many members identity reads at once.
 pub(super) const LOOKED_UP: usize = 500;
 
 /// A role or a business entity.
@@ -113,24 +113,27 @@ pub(super) async fn members_by_user_name(
     settings: &Settings,
     user_names: &[&str],
 ) -> Result<HashMap<String, Member>, Failure> {
-    let mut members = MemberServiceClient::new(settings.channel()?);
+    let mut members = MemberServiceClient::new(settings.channel()?)
+        .max_decoding_message_size(super::LARGEST_ANSWER);
     let mut found = HashMap::new();
     for some in user_names.chunks(LOOKED_UP) {
-        let filters = some.iter().map(|name| equal("user_name", name)).collect();
-        let request = ListMembersRequest {
-            site: settings.site(),
-            filter: Some(Filter {
-                node: Some(Node::Any(FilterList { filters })),
-            }),
-            page_size: Some(1000),
-            ..ListMembersRequest::default()
+        let named = |name: &&str| MemberRef {
+            r#ref: Some(Ref::UserName((*name).to_owned())),
         };
-        let page = settings.call(Purpose::Work, &request, async |request| {
-            members.list_members(request).await
-        });
-        let list = page.await?.members;
+        let request = BatchGetMembersRequest {
+            site: settings.site(),
+            members: some.iter().map(named).collect(),
+            ..BatchGetMembersRequest::default()
+        };
+        let answer = settings
+            .call(Purpose::Work, &request, async |request| {
+                members.batch_get_members(request).await
+            })
+            .await?;
         found.extend(
-            list.into_iter()
+            answer
+                .members
+                .into_iter()
                 .map(|member| (key(&member.user_name), member)),
         );
     }

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use identity_proto::v1::{
-    CreateRoleRequest, DeleteRoleRequest, Role, UpdateRoleRequest,
+    CreateRoleRequest, DeleteRoleRequest, ListPermissionsRequest, Role, UpdateRoleRequest,
     role_service_client::RoleServiceClient,
 };
 use prost_types::FieldMask;
@@ -36,6 +36,11 @@ Examples:
         /// The role, by name or id
         role: String,
     },
+    /// List all permissions, with what they allow and which built-in roles carry them
+    #[command(after_help = "\
+Examples:
+  rosterctl roles permissions")]
+    Permissions,
     /// Make a custom role
     #[command(after_help = "\
 Examples:
@@ -69,13 +74,17 @@ Examples:
         #[command(flatten)]
         dry_run: DryRun,
     },
-    /// Delete a custom role that nothing gives any more
+    /// Delete a custom role; one that still grants something is kept
     #[command(after_help = "\
 Examples:
-  rosterctl roles delete Auditor --dry-run")]
+  rosterctl roles delete Auditor
+  rosterctl roles delete Auditor --end-grants --dry-run")]
     Delete {
         /// The role, by name or id
         role: String,
+        /// End the members' own grants of it first; a group that gives it is in the way all the same
+        #[arg(long)]
+        end_grants: bool,
         #[command(flatten)]
         dry_run: DryRun,
     },
@@ -178,11 +187,32 @@ pub(super) async fn run(settings: &Settings, command: Roles) -> Result<Outcome, 
                 object,
             )
         }
-        Roles::Delete { role, dry_run } => {
+        Roles::Permissions => {
+            let request = settings.request(Purpose::Work, ListPermissionsRequest::default())?;
+            let list = answer(settings, client.list_permissions(request).await)?.permissions;
+            print(
+                settings,
+                || {
+                    let mut table = show::table(["Permission", "Allows", "Built-in roles"]);
+                    for permission in &list {
+                        let roles = permission.built_in_roles.join(", ");
+                        table.add_row([&permission.name, &permission.description, &roles]);
+                    }
+                    table.to_string()
+                },
+                || json!({"permissions": list.iter().map(json::permission).collect::<Vec<_>>()}),
+            )
+        }
+        Roles::Delete {
+            role,
+            end_grants,
+            dry_run,
+        } => {
             let found = find_role(settings, &role).await?;
             let request = DeleteRoleRequest {
                 site: settings.site(),
                 role_id: found.id.clone(),
+                end_grants,
                 validate_only: dry_run.dry_run,
                 ..DeleteRoleRequest::default()
             };

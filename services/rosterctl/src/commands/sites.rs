@@ -2,8 +2,8 @@
 
 use clap::{Subcommand, ValueEnum};
 use identity_proto::v1::{
-    CreateSiteRequest, DivideSiteRequest, GetSiteRequest, NewOwner, OutsideGroups, Reach, Site,
-    UpdateSiteRequest, site_service_client::SiteServiceClient,
+    CreateSiteRequest, DivideSiteRequest, GetSiteRequest, ListSitesRequest, NewOwner,
+    OutsideGroups, Reach, Site, UpdateSiteRequest, site_service_client::SiteServiceClient,
 };
 use prost_types::FieldMask;
 use serde_json::{Value, json};
@@ -42,6 +42,12 @@ Examples:
         #[command(flatten)]
         dry_run: DryRun,
     },
+    /// List all sites, by domain; takes a token of all sites
+    #[command(after_help = "\
+Examples:
+  rosterctl sites list
+  rosterctl --output json sites list | jq -r '.sites[].domain'")]
+    List,
     /// Show a site and its settings
     #[command(after_help = "\
 Examples:
@@ -152,6 +158,21 @@ pub(super) async fn run(settings: &Settings, command: Sites) -> Result<Outcome, 
                 object,
             )
         }
+        Sites::List => {
+            let list = list(settings).await?;
+            print(
+                settings,
+                || {
+                    let mut table = show::table(["Domain", "Revision", "Made", "Id"]);
+                    for site in &list {
+                        let made = show::time(site.create_time.as_ref());
+                        table.add_row([&site.domain, &site.revision.to_string(), &made, &site.id]);
+                    }
+                    table.to_string()
+                },
+                || json!({"sites": list.iter().map(json::site).collect::<Vec<_>>()}),
+            )
+        }
         Sites::Show => {
             let request = GetSiteRequest {
                 site: settings.site(),
@@ -228,6 +249,26 @@ pub(super) async fn run(settings: &Settings, command: Sites) -> Result<Outcome, 
                 object(&site),
             )
         }
+    }
+}
+
+async fn list(settings: &Settings) -> Result<Vec<Site>, Failure> {
+    let mut client = SiteServiceClient::new(settings.channel()?);
+    let mut sites = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let request = ListSitesRequest {
+            page_size: Some(1000),
+            page_token,
+            ..ListSitesRequest::default()
+        };
+        let request = settings.request(Purpose::Work, request)?;
+        let page = answer(settings, client.list_sites(request).await)?;
+        sites.extend(page.sites);
+        if page.next_page_token.is_empty() {
+            return Ok(sites);
+        }
+        page_token = page.next_page_token;
     }
 }
 
