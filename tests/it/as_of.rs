@@ -367,7 +367,7 @@ async fn a_moment_that_the_site_has_not_seen_is_refused_with_its_bounds() {
     let caller = &acme.rpc.caller;
     let ask = async |moment: Moment| {
         let request = pb::CheckAccessRequest {
-            question: Some(questions(&[acme.id.clone()])[0].clone()),
+            question: Some(questions(std::slice::from_ref(&acme.id))[0].clone()),
             as_of: at(moment),
             ..Default::default()
         };
