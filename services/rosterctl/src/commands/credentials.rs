@@ -156,6 +156,7 @@ pub(super) async fn run(settings: &Settings, command: Credentials) -> Result<Out
                 label,
                 scopes: scopes.into_iter().map(|name| scope(name).into()).collect(),
                 expire_time: expires_in.map(from_now),
+                certificate_name: certificate_name.unwrap_or_default(),
                 validate_only: dry_run.dry_run,
                 ..IssueCredentialRequest::default()
             };
