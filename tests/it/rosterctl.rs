@@ -568,6 +568,13 @@ async fn a_rotated_credential_works_on_for_the_overlap() {
         "--expires-in",
         "90d",
     ];
+    let pinned: Vec<&str> = issue
+        .iter()
+        .copied()
+        .chain(["--certificate-name", "billing.internal", "--dry-run"])
+        .collect();
+    let pinned = ctl.json(&pinned).await;
+    assert_eq!(pinned["credential"]["certificate_name"], "billing.internal");
     let old = ctl.json(&issue).await;
     let id = old["credential"]["id"].as_str().unwrap();
     let events = roster.acme.rpc.events().await.len();
