@@ -17,6 +17,7 @@ pub struct ClientTlsArgs {
     /// begins with https:// [default: the system's authorities]
     #[arg(
         long,
+        global = true,
         env = "ROSTER_IDENTITY_CA",
         hide_env_values = true,
         value_name = "FILE"
@@ -25,6 +26,7 @@ pub struct ClientTlsArgs {
     /// The client's own certificate, a PEM file with its chain, where identity asks for one
     #[arg(
         long,
+        global = true,
         env = "ROSTER_IDENTITY_CERT",
         hide_env_values = true,
         value_name = "FILE"
@@ -33,6 +35,7 @@ pub struct ClientTlsArgs {
     /// The key of the client's own certificate, a PEM file
     #[arg(
         long,
+        global = true,
         env = "ROSTER_IDENTITY_KEY",
         hide_env_values = true,
         value_name = "FILE"
