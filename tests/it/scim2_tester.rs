@@ -15,7 +15,7 @@ fn here() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("scim2_tester")
 }
 
-/// Conformance: 108.
+/// Conformance: 108, 109.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_check_of_the_published_suite_succeeds() {
     let python = tokio::task::spawn_blocking(|| {
