@@ -400,3 +400,59 @@ async fn a_moment_that_the_site_has_not_seen_is_refused_with_its_bounds() {
         assert!(status.message().contains(why), "{status:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_events_at_one_time_the_later_one_has_not_happened_at_the_earlier() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    // Later than the site, and all three at one time.
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let mut made = Vec::new();
+    for name in ["ann", "bob", "cy"] {
+        let answer = acme
+            .rpc
+            .create_member(member(&format!("{name}@acme.example")));
+        let answer = answer.await.unwrap();
+        made.push((answer.member.unwrap().id, answer.receipt.unwrap().revision));
+    }
+    let (first, last) = (made[0].1, made[2].1);
+    world.database.execute(&format!(
+        "UPDATE events SET occurred_at = (SELECT occurred_at FROM events WHERE number = {last}) \
+         WHERE number BETWEEN {first} AND {last}"
+    ));
+    world.database.execute(&format!(
+        "UPDATE members SET created_at = (SELECT occurred_at FROM events WHERE number = {last}) \
+         WHERE user_name <> 'owner@acme.example'"
+    ));
+    let caller = &acme.rpc.caller;
+    let there = async |id: &str, moment: Moment| {
+        let request = pb::ListMemberAccessRequest {
+            member: by_id(id),
+            as_of: at(moment),
+            ..Default::default()
+        };
+        let request = caller.request(request);
+        caller.access().list_member_access(request).await.is_ok()
+    };
+    for (asked, (_, revision)) in made.iter().enumerate() {
+        for (place, (id, _)) in made.iter().enumerate() {
+            let moment = Moment::Revision(*revision);
+            assert_eq!(
+                there(id, moment).await,
+                place <= asked,
+                "{place} at {asked}"
+            );
+        }
+    }
+    let events = acme.rpc.events().await;
+    let time = events[last as usize - 1].time.unwrap();
+    assert!(there(&made[2].0, Moment::Time(time)).await);
+    let owner = acme
+        .rpc
+        .list_member_access(identity_tests::rpc::by_user_name("owner@acme.example"));
+    let owner = owner.await.unwrap().member_id;
+    assert!(
+        there(&owner, Moment::Revision(1)).await,
+        "made with the site"
+    );
+}

@@ -59,14 +59,19 @@ pub(super) fn in_force(alias: &str, moment: Moment) -> String {
     }
 }
 
-/// That what `alias` names is there at the moment.
-fn there(alias: &str, moment: Moment) -> String {
+/// That what `alias` names, by the id in `column`, is there at the moment. Two events may have one time: then
+/// the event that tells of its making decides, which there is but for what was made with the site.
+fn there(alias: &str, column: &str, moment: Moment) -> String {
     if moment.is_now {
         format!("{alias}.deleted_event IS NULL")
     } else {
         format!(
-            "{alias}.created_at <= (SELECT e.occurred_at FROM events e \
+            "({alias}.created_at < (SELECT e.occurred_at FROM events e \
                                     WHERE e.site_id = (SELECT site FROM q) AND e.number = (SELECT n FROM q)) \
+              OR {alias}.created_at = (SELECT s.created_at FROM sites s WHERE s.site_id = (SELECT site FROM q)) \
+              OR EXISTS (SELECT FROM events e \
+                         WHERE e.site_id = (SELECT site FROM q) AND e.subject_id = {alias}.{column} \
+                           AND e.number <= (SELECT n FROM q))) \
              AND ({alias}.deleted_event IS NULL OR {alias}.deleted_event > (SELECT n FROM q))"
         )
     }
@@ -168,14 +173,14 @@ pub(super) fn facts(
                  AS unknown_permissions, \
                (SELECT v.unassigned_reach FROM site_divisions v \
                 WHERE v.site_id = (SELECT site FROM q) AND {division}) AS division",
-            member_there = there("m", moment),
+            member_there = there("m", "member_id", moment),
             membership = in_force("gm", moment),
             target = in_force("t", moment),
             grant = in_force("d", moment),
             activity = in_force("a", moment),
             permission = in_force("p", moment),
-            role_there = there("r", moment),
-            entity_there = there("b", moment),
+            role_there = there("r", "role_id", moment),
+            entity_there = there("b", "business_entity_id", moment),
             division = in_force("v", moment),
         ),
     );
