@@ -192,6 +192,19 @@ async fn a_question_is_answered_with_its_reasons() {
         assert!(!no.allowed && no.grants.is_empty() && no.reach_grants.is_empty());
         assert_eq!(no.denial(), denial, "{who} {what} {place}");
     }
+    // All in all he may do what each question says he may: nothing, until his role reaches something.
+    let access = acme
+        .rpc
+        .list_member_access(by_user_name(bob))
+        .await
+        .unwrap();
+    assert!(access.permissions.is_empty() && access.roles.len() == 1);
+    let access = acme
+        .rpc
+        .list_member_access(by_user_name(ann))
+        .await
+        .unwrap();
+    assert!(access.permissions.contains(&"coupons.manage".to_owned()));
     // A role is held, however far it reaches.
     assert!(ask(&acme, bob, "analyst", "").await.allowed);
     assert!(!ask(&acme, bob, "analyst", "EU GmbH").await.allowed);

@@ -50,7 +50,7 @@ pub async fn set_up(address: &str, bootstrap_token: &str, known: Tokens) -> Resu
         true => known.scim,
         false => issue(&bootstrap, "Okta, for demonstrations", &[Scope::Provision]).await?,
     };
-    let everything = [Scope::Read, Scope::Write, Scope::Administer];
+    let everything = [Scope::Read, Scope::Write, Scope::Administer, Scope::Watch];
     let service = match works(address, &known.service).await? {
         true => known.service,
         false => issue(&bootstrap, "Development", &everything).await?,

@@ -148,7 +148,7 @@ pub(crate) fn effective(member: &Member, division: Option<UnassignedReach>) -> p
 /// A member's access with every grant behind it.
 pub(crate) struct MemberAccess {
     pub(crate) holder: Holder,
-    /// The permissions of all roles together, sorted.
+    /// The permissions of all roles together, sorted; none where the roles reach nothing.
     pub(crate) permissions: Vec<String>,
     pub(crate) reach: pb::Reach,
     pub(crate) revision: i64,
@@ -183,7 +183,9 @@ pub(crate) async fn of_member(
                 Reach::Listed(_) => pb::Reach::Listed,
                 Reach::Nothing => pb::Reach::None,
             };
-            let held = |id| !holder.role_grants(|role| role == id).is_empty();
+            // What reaches nothing allows nothing: the same as the answer to each question by itself.
+            let held =
+                |id| reach != pb::Reach::None && !holder.role_grants(|role| role == id).is_empty();
             let permissions: BTreeSet<String> = facts
                 .roles
                 .iter()
