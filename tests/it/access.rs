@@ -209,6 +209,25 @@ async fn a_question_is_answered_with_its_reasons() {
     assert!(ask(&acme, bob, "analyst", "").await.allowed);
     assert!(!ask(&acme, bob, "analyst", "EU GmbH").await.allowed);
 
+    // By id, in the one spelling that it has.
+    let analyst = ask(&acme, bob, "Analyst", "").await.grants.remove(0);
+    let Some(pb::access_target::Target::Role(analyst)) = analyst.target.unwrap().target else {
+        panic!("a role");
+    };
+    for (id, denial) in [
+        (analyst.id.clone(), pb::Denial::Unspecified),
+        (analyst.id.to_uppercase(), pb::Denial::RoleUnknown),
+        (analyst.id.replace('-', ""), pb::Denial::RoleUnknown),
+    ] {
+        let mut asked = question(bob, "Analyst", "");
+        let role = pb::NamedRef {
+            id,
+            ..Default::default()
+        };
+        asked.ability = Some(Ability::Role(role));
+        assert_eq!(check(&acme, asked).await.unwrap().denial(), denial);
+    }
+
     // At once: no access while deactivated, all of it again afterwards.
     let ann_id = yes.member_id;
     acme.rpc.set_active(&ann_id, false).await.unwrap();
@@ -245,6 +264,15 @@ async fn an_undivided_site_is_reached_whole_and_unassigned_members_as_it_says() 
     let divided_at = divided.unwrap().into_inner().receipt.unwrap().revision;
     let yes = ask(&site, "bob@beta.example", "metrics.view", "EU GmbH").await;
     assert_eq!(yes.reach_reason(), pb::ReachReason::Unassigned);
+    let listed = in_entity(&site, "EU GmbH").await;
+    assert!(listed.contains(&("bob@beta.example".to_owned(), pb::ReachReason::Unassigned)));
+    for place in ["EU GmbH", ""] {
+        let permitted = with_permission(&site, "metrics.view", place, 10).await;
+        assert!(
+            permitted.contains(&"bob@beta.example".to_owned()),
+            "{place}"
+        );
+    }
     // With an entity of his own he has that one only.
     site.make_entity("US Inc").await;
     site.rpc
@@ -261,6 +289,8 @@ async fn an_undivided_site_is_reached_whole_and_unassigned_members_as_it_says() 
             pb::ReachReason::OwnerOrAdmin
         )]
     );
+    let permitted = with_permission(&site, "metrics.view", "EU GmbH", 10).await;
+    assert_eq!(permitted, ["owner@beta.example"]);
     // Before the division the site was reached whole.
     let mut past = pb::CheckAccessRequest {
         question: Some(question("bob@beta.example", "metrics.view", "EU GmbH")),

@@ -39,6 +39,24 @@ async fn reads_outlive_a_restart_and_no_call_its_deadline() {
     proxy.mend();
     assert!(may(&roster).await.is_ok());
 
+    // It is cut while a read waits for its answer: the read is sent again, the write is not.
+    let request = pb::CreateGrantRequest {
+        member: roster_client::by_user_name("ann@acme.example"),
+        target: to_grant("Tech Support"),
+        reason: "sent once".to_owned(),
+        ..Default::default()
+    };
+    proxy.freeze();
+    let mut grants = roster.grants();
+    let (read, write, ()) = tokio::join!(may(&roster), grants.create_grant(request), async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        proxy.cut();
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        proxy.mend();
+    });
+    assert!(read.is_ok(), "{read:?}");
+    assert!(write.is_err(), "{write:?}");
+
     // Nobody answers: the deadline holds, with all attempts.
     proxy.freeze();
     let begun = Instant::now();

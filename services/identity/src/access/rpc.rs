@@ -14,7 +14,7 @@ use crate::{
     authz::Method,
     error::{Error, Kind},
     filter::PageToken,
-    ids::MemberId,
+    ids::{MemberId, RoleId},
     members::{MemberName, rpc::read_ref},
     names::lookup_key,
     site_tx::Identity,
@@ -263,7 +263,9 @@ fn read_permission(permission: String) -> Result<String, Error> {
 fn read_named(named: Option<pb::NamedRef>, field: &'static str) -> Result<Named, Error> {
     match named {
         Some(named) if !named.id.is_empty() => {
-            Ok(Uuid::try_parse(&named.id).map_or(Named::Nothing, Named::Id))
+            // Ids of all kinds are written alike; another spelling is nobody's.
+            let id = RoleId::parse(&named.id);
+            Ok(id.map_or(Named::Nothing, |id| Named::Id(id.uuid())))
         }
         Some(named) if !named.name.is_empty() => Ok(Named::Key(lookup_key(&named.name))),
         _ => Err(Error::invalid(field, "must be named by id or by name")),
