@@ -1,4 +1,4 @@
-//! The way to identity: one channel, and calls in the name of a caller.
+//! The way to identity: its processes as one, and calls in the name of a caller.
 
 use std::{
     fmt,
@@ -26,17 +26,16 @@ use identity_runtime::{
     tls::{ClientTlsArgs, on_change},
 };
 use prost::Message;
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep, timeout_at},
-};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tonic::{
     Code, Request, Response, Status,
     metadata::{Ascii, MetadataValue},
-    transport::{Channel, Endpoint},
+    transport::Endpoint,
 };
 use tracing::{Instrument, Span, field};
+
+use crate::peers::{Peers, is_unreached};
 
 /// The largest answer: a page of groups with their members.
 const MAX_ANSWER: usize = 256 << 20;
@@ -56,34 +55,33 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// How long before a request that was never sent is sent: the next connection has to be there.
 const UNSENT_PAUSE: Duration = Duration::from_millis(5);
 
-/// The channel to identity. Clones share its connection.
+/// The way to identity. Clones share its connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Backend {
-    /// Another one where the files of TLS have changed.
-    channel: watch::Receiver<Channel>,
+    peers: Peers,
 }
 
 impl Backend {
-    /// A channel that connects when it is first used, and again whenever it has to. An error is a sentence
+    /// A way that connects when it is first used, and again whenever it has to. An error is a sentence
     /// for an operator.
     pub(crate) fn new(
         url: &str,
         tls: &ClientTlsArgs,
         stop: &CancellationToken,
     ) -> Result<Self, String> {
-        let (sender, channel) = watch::channel(Self::connect(url, tls)?);
+        let peers = Peers::new(Self::endpoint(url, tls)?, stop);
         let files = tls.files();
         if !files.is_empty() {
-            let (url, tls) = (url.to_owned(), tls.clone());
+            let (url, tls, peers) = (url.to_owned(), tls.clone(), peers.clone());
             tokio::spawn(on_change(files, stop.clone(), move || {
-                sender.send_replace(Self::connect(&url, &tls)?);
+                peers.replace(Self::endpoint(&url, &tls)?);
                 Ok(())
             }));
         }
-        Ok(Self { channel })
+        Ok(Self { peers })
     }
 
-    fn connect(url: &str, tls: &ClientTlsArgs) -> Result<Channel, String> {
+    fn endpoint(url: &str, tls: &ClientTlsArgs) -> Result<Endpoint, String> {
         let endpoint = Endpoint::from_shared(url.to_owned())
             .map_err(|error| format!("identity's address {url:?}: {error}"))?
             .connect_timeout(CONNECT_TIMEOUT)
@@ -95,31 +93,27 @@ impl Backend {
             .initial_stream_window_size(1 << 20)
             .initial_connection_window_size(4 << 20)
             .http2_max_header_list_size(MAX_TRAILERS);
-        Ok(tls.secure(endpoint)?.connect_lazy())
+        tls.secure(endpoint)
     }
 
-    fn channel(&self) -> Channel {
-        self.channel.borrow().clone()
+    fn members(&self) -> MemberServiceClient<Peers> {
+        MemberServiceClient::new(self.peers.clone()).max_decoding_message_size(MAX_ANSWER)
     }
 
-    fn members(&self) -> MemberServiceClient<Channel> {
-        MemberServiceClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER)
+    fn groups(&self) -> GroupServiceClient<Peers> {
+        GroupServiceClient::new(self.peers.clone()).max_decoding_message_size(MAX_ANSWER)
     }
 
-    fn groups(&self) -> GroupServiceClient<Channel> {
-        GroupServiceClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER)
+    fn roles(&self) -> RoleServiceClient<Peers> {
+        RoleServiceClient::new(self.peers.clone()).max_decoding_message_size(MAX_ANSWER)
     }
 
-    fn roles(&self) -> RoleServiceClient<Channel> {
-        RoleServiceClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER)
+    fn business_entities(&self) -> BusinessEntityServiceClient<Peers> {
+        BusinessEntityServiceClient::new(self.peers.clone()).max_decoding_message_size(MAX_ANSWER)
     }
 
-    fn business_entities(&self) -> BusinessEntityServiceClient<Channel> {
-        BusinessEntityServiceClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER)
-    }
-
-    fn credentials(&self) -> CredentialServiceClient<Channel> {
-        CredentialServiceClient::new(self.channel())
+    fn credentials(&self) -> CredentialServiceClient<Peers> {
+        CredentialServiceClient::new(self.peers.clone())
     }
 }
 
@@ -221,6 +215,7 @@ impl Caller {
     ) -> Result<A, Status> {
         let mut again = Again {
             unsent: 5,
+            unreached: 2,
             unanswered: usize::from(kind == Kind::Read),
         };
         let keep = kind == Kind::Read || message.encoded_len() <= KEPT_MAX;
@@ -283,6 +278,8 @@ impl Caller {
 struct Again {
     /// Where the request was never sent.
     unsent: usize,
+    /// Where one process of identity could not be reached; the next attempt is another's.
+    unreached: usize,
     /// Where nobody was there to answer it.
     unanswered: usize,
 }
@@ -292,6 +289,8 @@ impl Again {
     fn after(&mut self, status: &Status) -> Option<Duration> {
         let (left, pause) = if is_unsent(status) {
             (&mut self.unsent, UNSENT_PAUSE)
+        } else if is_unreached(status) && self.unreached > 0 {
+            (&mut self.unreached, UNSENT_PAUSE)
         } else if status.code() == Code::Unavailable {
             (&mut self.unanswered, RETRY_PAUSE)
         } else {
