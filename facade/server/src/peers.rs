@@ -1,258 +1,256 @@
-//! Every process of identity behind one name: a headless service's name has an address for each. One
-//! connection each, used in turn; a name that is an address stays one connection.
+//! The processes of identity: every address behind its name, taken in turn. One that can't be reached is
+//! passed over for a while, so that a process that ends costs a client nothing while others run.
 
 use std::{
-    error::Error,
-    fmt,
-    future::{Future, poll_fn},
-    io,
-    net::{IpAddr, SocketAddr},
-    pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
+    collections::BTreeSet,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
-use axum::http::{Request, Response, Uri};
 use hyper_util::rt::TokioIo;
+use identity_runtime::tls::{ClientTlsArgs, on_change};
 use tokio::{
     net::{TcpStream, lookup_host},
-    time::{Instant, sleep},
+    sync::{Notify, watch},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::{
-    body::Body,
-    transport::{Channel, Endpoint},
-};
-use tower_service::Service;
+use tonic::transport::{Channel, Endpoint, Uri};
+use tower::service_fn;
 
-/// How often the name is looked up; as long as cluster DNS keeps an answer.
-const EVERY: Duration = Duration::from_secs(5);
+/// How often names are looked up: so late at most is a process found that was started.
+const LOOK_UP_EVERY: Duration = Duration::from_secs(5);
 
-/// How long an address that could not be reached is passed over while there are others.
-const AWAY: Duration = EVERY;
+/// How long a look-up may take, and how long after one another may follow.
+const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(5);
+const LOOK_UP_PAUSE: Duration = Duration::from_millis(200);
 
-/// All processes of identity as one gRPC service. Clones share the connections.
-#[derive(Clone)]
-pub(crate) struct Peers {
-    state: Arc<Mutex<State>>,
-}
+/// How long a connection may take to come up.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-struct State {
-    endpoint: Endpoint,
-    /// Until the name was looked up, and where there is none: looks it up itself when it connects.
-    by_name: Channel,
-    peers: Vec<Peer>,
-    next: usize,
-}
+/// How long a process that could not be reached is passed over while there are others.
+const PASSED_OVER: Duration = Duration::from_secs(1);
 
-struct Peer {
-    address: SocketAddr,
+/// The largest set of trailers: an error may carry a hundred names.
+const MAX_TRAILERS: u32 = 256 << 10;
+
+/// One process of identity.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    /// Its address, and the place in `Names` of the name behind which it stands.
+    key: (usize, SocketAddr),
     channel: Channel,
-    away_until: Option<Instant>,
+    passed_over_until: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Peer {
-    fn new(endpoint: &Endpoint, address: SocketAddr) -> Self {
-        Self {
-            address,
-            // The name stays the endpoint's, for TLS.
-            channel: endpoint.connect_with_connector_lazy(Dial(address)),
-            away_until: None,
-        }
+    /// The connection to it. It comes up with the first call, and again whenever it has to.
+    pub(crate) fn channel(&self) -> Channel {
+        self.channel.clone()
     }
 
-    fn is_away(&self, now: Instant) -> bool {
-        self.away_until.is_some_and(|until| now < until)
+    fn is_passed_over(&self) -> bool {
+        self.passed_over_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some_and(|until| Instant::now() < until)
     }
+}
+
+/// All processes of identity that are known.
+#[derive(Clone, Debug)]
+pub(crate) struct Peers {
+    found: watch::Receiver<Vec<Peer>>,
+    next: Arc<AtomicUsize>,
+    look_again: Arc<Notify>,
 }
 
 impl Peers {
-    /// Connects when it is first used; looks the endpoint's name up again and again until `stop`.
-    pub(crate) fn new(endpoint: Endpoint, stop: &CancellationToken) -> Self {
-        let name = named(endpoint.uri());
-        let peers = Self {
-            state: Arc::new(Mutex::new(State {
-                by_name: endpoint.connect_lazy(),
-                endpoint,
-                peers: Vec::new(),
-                next: 0,
-            })),
-        };
-        if let Some((host, port)) = name {
-            tokio::spawn(peers.clone().follow(host, port, stop.clone()));
+    /// Looks up the names in `urls` (`http://host:port` or `https://host:port`, one or several, separated by
+    /// commas) now and again, until `stop`. An error is a sentence for an operator.
+    pub(crate) fn new(
+        urls: &str,
+        tls: &ClientTlsArgs,
+        stop: &CancellationToken,
+    ) -> Result<Self, String> {
+        let names = Names::new(urls, tls)?;
+        let (names, changed) = watch::channel(names);
+        let files = tls.files();
+        if !files.is_empty() {
+            let (urls, tls) = (urls.to_owned(), tls.clone());
+            tokio::spawn(on_change(files, stop.clone(), move || {
+                names.send_replace(Names::new(&urls, &tls)?);
+                Ok(())
+            }));
         }
-        peers
+        let (sender, found) = watch::channel(Vec::new());
+        let look_again = Arc::new(Notify::new());
+        tokio::spawn(look_up(changed, sender, look_again.clone(), stop.clone()));
+        Ok(Self {
+            found,
+            next: Arc::default(),
+            look_again,
+        })
     }
 
-    /// New connections, made by an endpoint for the same name with other TLS files.
-    pub(crate) fn replace(&self, endpoint: Endpoint) {
-        let mut state = self.lock();
-        state.by_name = endpoint.connect_lazy();
-        for peer in &mut state.peers {
-            *peer = Peer::new(&endpoint, peer.address);
-        }
-        state.endpoint = endpoint;
-    }
-
-    async fn follow(self, host: String, port: u16, stop: CancellationToken) {
+    /// The process whose turn it is, as soon as one is known.
+    pub(crate) async fn next(&self) -> Peer {
         loop {
-            let found = lookup_host((host.as_str(), port)).await;
-            match found {
-                Ok(addresses) => self.found(addresses.collect()),
-                // What was found before may still be there; where it is not, calls say so.
-                Err(error) => tracing::debug!(%error, "identity's name can't be looked up"),
+            let mut found = self.found.clone();
+            if let Some(peer) = self.turn(&found.borrow_and_update()) {
+                return peer;
             }
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = sleep(EVERY) => {}
+            // Nobody looks any more where the process is about to end; the deadline of the call then ends this.
+            if found.changed().await.is_err() {
+                std::future::pending::<()>().await;
             }
         }
     }
 
-    /// Keeps the connections to addresses that are still there. One that is not there any more finishes what it
-    /// has begun.
-    fn found(&self, mut addresses: Vec<SocketAddr>) {
-        addresses.sort_unstable();
-        addresses.dedup();
-        let mut state = self.lock();
-        let state = &mut *state;
-        if addresses.is_empty() || state.peers.iter().map(|peer| &peer.address).eq(&addresses) {
-            return;
-        }
-        tracing::info!(
-            addresses = addresses.len(),
-            "identity's addresses have changed"
-        );
-        state.peers.retain(|peer| addresses.contains(&peer.address));
-        for address in addresses {
-            if let Err(place) = state
-                .peers
-                .binary_search_by_key(&address, |peer| peer.address)
-            {
-                state
-                    .peers
-                    .insert(place, Peer::new(&state.endpoint, address));
-            }
-        }
-    }
-
-    /// The next one in turn that could be reached when it was last tried.
-    fn pick(&self) -> (Channel, Option<SocketAddr>) {
-        let now = Instant::now();
-        let mut state = self.lock();
-        let many = state.peers.len();
-        state.next = state.next.wrapping_add(1);
-        let first = state.next;
-        let turns = (0..many).map(|turn| &state.peers[first.wrapping_add(turn) % many]);
-        match turns
+    /// Of those that could be reached if there are any, else of all: one of them may be back.
+    fn turn(&self, peers: &[Peer]) -> Option<Peer> {
+        let first = self.next.fetch_add(1, Ordering::Relaxed);
+        let turns =
+            (0..peers.len()).map(|offset| &peers[(first.wrapping_add(offset)) % peers.len()]);
+        turns
             .clone()
-            .find(|peer| !peer.is_away(now))
-            .or(turns.clone().next())
-        {
-            Some(peer) => (peer.channel.clone(), Some(peer.address)),
-            None => (state.by_name.clone(), None),
-        }
+            .find(|peer| !peer.is_passed_over())
+            .or_else(|| turns.clone().next())
+            .cloned()
     }
 
-    fn unreached(&self, address: SocketAddr) {
-        let mut state = self.lock();
-        if let Some(peer) = state.peers.iter_mut().find(|peer| peer.address == address) {
-            peer.away_until = Some(Instant::now() + AWAY);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing that can panic happens under it.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Says that this one could not be reached.
+    pub(crate) fn is_out(&self, peer: &Peer) {
+        *peer
+            .passed_over_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + PASSED_OVER);
+        self.look_again.notify_one();
     }
 }
 
-/// The name and port of an address that is not one already.
-fn named(uri: &Uri) -> Option<(String, u16)> {
-    let host = uri.host()?;
-    if host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
-        return None;
-    }
-    let usual = if uri.scheme_str() == Some("https") {
-        443
-    } else {
-        80
-    };
-    Some((host.to_owned(), uri.port_u16().unwrap_or(usual)))
-}
+/// What is looked up: a name each, with how to connect to what is behind it.
+#[derive(Clone, Debug)]
+struct Names(Vec<(String, Endpoint)>);
 
-impl Service<Request<Body>> for Peers {
-    type Response = Response<Body>;
-    type Error = tonic::transport::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    /// Always: which connection a call waits for is decided when it is made.
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
+impl Names {
+    fn new(urls: &str, tls: &ClientTlsArgs) -> Result<Self, String> {
+        urls.split(',')
+            .map(|url| Self::name(url.trim(), tls))
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let peers = self.clone();
-        Box::pin(async move {
-            let (mut channel, address) = peers.pick();
-            let outcome = match poll_fn(|context| channel.poll_ready(context)).await {
-                Ok(()) => channel.call(request).await,
-                Err(error) => Err(error),
-            };
-            if let (Err(error), Some(address)) = (&outcome, address)
-                && is_unreached(error)
-            {
-                peers.unreached(address);
-            }
-            outcome
-        })
-    }
-}
-
-/// Whether there was no connection, so that nothing was sent.
-pub(crate) fn is_unreached(error: &(dyn Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if error.is::<tonic::ConnectError>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
-}
-
-impl fmt::Debug for Peers {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.lock();
-        let addresses: Vec<_> = state.peers.iter().map(|peer| peer.address).collect();
-        formatter
-            .debug_struct("Peers")
-            .field("name", state.endpoint.uri())
-            .field("addresses", &addresses)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Connects to one address, whatever the name.
-struct Dial(SocketAddr);
-
-impl Service<Uri> for Dial {
-    type Response = TokioIo<TcpStream>;
-    type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn name(url: &str, tls: &ClientTlsArgs) -> Result<(String, Endpoint), String> {
+        let wrong = |why: &str| format!("identity's address {url:?}: {why}");
+        let uri: Uri = url.parse().map_err(|_| wrong("not a URL"))?;
+        let port = match uri.scheme_str() {
+            Some("http") => 80,
+            Some("https") => 443,
+            _ => return Err(wrong("expected http://host:port or https://host:port")),
+        };
+        let host = uri.host().ok_or_else(|| wrong("no host"))?;
+        let name = format!("{host}:{}", uri.port_u16().unwrap_or(port));
+        let endpoint = Endpoint::from(uri)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(Duration::from_secs(10))
+            .keep_alive_timeout(Duration::from_secs(5))
+            .keep_alive_while_idle(true)
+            // Room for a PUT of a large group without waiting for the window.
+            .initial_stream_window_size(1 << 20)
+            .initial_connection_window_size(4 << 20)
+            .http2_max_header_list_size(MAX_TRAILERS);
+        Ok((name, tls.secure(endpoint)?))
     }
 
-    fn call(&mut self, _: Uri) -> Self::Future {
-        let address = self.0;
-        Box::pin(async move {
-            let stream = TcpStream::connect(address).await?;
+    /// A connection to one address behind a name: certificates and `:authority` are the name's.
+    fn peer(&self, key: (usize, SocketAddr)) -> Option<Peer> {
+        let (_, endpoint) = self.0.get(key.0)?;
+        let connector = service_fn(move |_: Uri| async move {
+            let stream = TcpStream::connect(key.1).await?;
             stream.set_nodelay(true)?;
-            Ok(TokioIo::new(stream))
+            Ok::<_, std::io::Error>(TokioIo::new(stream))
+        });
+        Some(Peer {
+            key,
+            channel: endpoint.connect_with_connector_lazy(connector),
+            passed_over_until: Arc::default(),
         })
+    }
+
+    /// The addresses behind every name; the error says which name has none.
+    async fn addresses(&self) -> Result<BTreeSet<(usize, SocketAddr)>, String> {
+        let mut all = BTreeSet::new();
+        for (place, (name, _)) in self.0.iter().enumerate() {
+            let found = timeout(LOOK_UP_TIMEOUT, lookup_host(name))
+                .await
+                .map_err(|_| format!("{name}: no answer"))?
+                .map_err(|error| format!("{name}: {error}"))?;
+            all.extend(found.map(|address| (place, address)));
+        }
+        Ok(all)
+    }
+}
+
+/// Keeps `found` up to date. Connections to processes that are still there stay as they are; where a name
+/// can't be looked up, everything does.
+async fn look_up(
+    mut names: watch::Receiver<Names>,
+    found: watch::Sender<Vec<Peer>>,
+    look_again: Arc<Notify>,
+    stop: CancellationToken,
+) {
+    // Whether nobody may change the names any more: there are no files of certificates.
+    let mut fixed = false;
+    let mut renewed = false;
+    loop {
+        let current = names.borrow_and_update().clone();
+        match current.addresses().await {
+            Err(why) => {
+                tracing::warn!(why, "identity's name can't be looked up");
+                if renewed {
+                    found.send_modify(|peers| {
+                        peers.iter_mut().for_each(|peer| {
+                            if let Some(new) = current.peer(peer.key) {
+                                *peer = new;
+                            }
+                        });
+                    });
+                }
+            }
+            Ok(addresses) => found.send_modify(|peers| {
+                let known: BTreeSet<_> = peers.iter().map(|peer| peer.key).collect();
+                if known != addresses {
+                    tracing::info!(processes = addresses.len(), "identity was looked up");
+                }
+                let mut kept = std::mem::take(peers);
+                kept.retain(|peer| !renewed && addresses.contains(&peer.key));
+                let has = |key| kept.iter().any(|peer: &Peer| peer.key == key);
+                let new: Vec<_> = addresses
+                    .into_iter()
+                    .filter(|key| !has(*key))
+                    .filter_map(|key| current.peer(key))
+                    .collect();
+                kept.extend(new);
+                *peers = kept;
+            }),
+        }
+        sleep(LOOK_UP_PAUSE).await;
+        renewed = false;
+        tokio::select! {
+            () = stop.cancelled(), if found.is_closed() => return,
+            () = found.closed() => return,
+            () = sleep(LOOK_UP_EVERY) => {}
+            () = look_again.notified() => {}
+            change = names.changed(), if !fixed => {
+                renewed = change.is_ok();
+                fixed = !renewed;
+            }
+        }
     }
 }
 
@@ -260,43 +258,49 @@ impl Service<Uri> for Dial {
 mod tests {
     use super::*;
 
-    #[test]
-    fn only_a_name_is_looked_up() {
-        let named = |uri: &'static str| named(&Uri::from_static(uri));
-        assert_eq!(named("http://127.0.0.1:8481"), None);
-        assert_eq!(named("http://[::1]:8481"), None);
-        assert_eq!(
-            named("https://identity:8481"),
-            Some(("identity".to_owned(), 8481))
-        );
-        assert_eq!(
-            named("https://identity"),
-            Some(("identity".to_owned(), 443))
-        );
-        assert_eq!(named("http://identity"), Some(("identity".to_owned(), 80)));
+    fn peers(addresses: &[&str]) -> (Peers, watch::Sender<Vec<Peer>>) {
+        let names = Names::new("http://identity:1", &ClientTlsArgs::default()).unwrap();
+        let all = addresses
+            .iter()
+            .map(|address| names.peer((0, address.parse().unwrap())).unwrap())
+            .collect();
+        let (sender, found) = watch::channel(all);
+        let peers = Peers {
+            found,
+            next: Arc::default(),
+            look_again: Arc::default(),
+        };
+        (peers, sender)
     }
 
     #[tokio::test]
-    async fn addresses_take_turns_and_an_unreached_one_is_passed_over() {
-        let at = |last| SocketAddr::from(([127, 0, 0, last], 9));
-        let peers = Peers::new(
-            Endpoint::from_static("http://127.0.0.1:9"),
-            &CancellationToken::new(),
-        );
-        assert_eq!(peers.pick().1, None);
-        peers.found(vec![at(3), at(1), at(2), at(1)]);
-        let turns = |many| -> Vec<_> {
-            let mut found: Vec<_> = (0..many).filter_map(|_| peers.pick().1).collect();
-            found.sort_unstable();
-            found
-        };
-        assert_eq!(turns(3), [at(1), at(2), at(3)]);
-        peers.unreached(at(2));
-        assert!(!turns(6).contains(&at(2)));
-        peers.found(vec![at(2)]);
-        assert_eq!(turns(1), [at(2)]);
-        // A name that vanishes for a moment is no reason to forget.
-        peers.found(Vec::new());
-        assert_eq!(turns(1), [at(2)]);
+    async fn processes_are_taken_in_turn_and_one_that_is_out_is_passed_over() {
+        let (peers, _sender) = peers(&["127.0.0.1:1", "127.0.0.2:1", "127.0.0.3:1"]);
+        let mut seen = BTreeSet::new();
+        for _ in 0..3 {
+            seen.insert(peers.next().await.key);
+        }
+        assert_eq!(seen.len(), 3, "each had a turn");
+        let out = peers.next().await;
+        peers.is_out(&out);
+        for _ in 0..9 {
+            assert_ne!(peers.next().await.key, out.key);
+        }
+        for _ in 0..2 {
+            peers.is_out(&peers.next().await);
+        }
+        // All are out: one is tried all the same.
+        peers.next().await;
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_none_is_refused_in_a_sentence() {
+        let refuse = |urls: &str| Names::new(urls, &ClientTlsArgs::default()).unwrap_err();
+        for urls in ["identity:1", "ftp://identity:1", "", "http://identity:1,"] {
+            assert!(refuse(urls).starts_with("identity's address"), "{urls}");
+        }
+        let several = Names::new("http://a:1, http://b", &ClientTlsArgs::default()).unwrap();
+        let names: Vec<_> = several.0.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["a:1", "b:80"]);
     }
 }
