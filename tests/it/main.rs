@@ -65,6 +65,7 @@ mod statements;
 mod tls;
 mod tls_grpc;
 mod tracing;
+mod upgrade;
 mod watch;
 mod watch_load;
 mod watch_storm;
