@@ -23,6 +23,7 @@ mod discovery;
 mod entitlements;
 mod etags;
 mod event_lists;
+mod event_members;
 mod events;
 mod faults;
 mod filters;
