@@ -13,6 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use crate::{
+    access::AsOf,
     authn::{Presented, Tokens},
     authz::{Method, Scope},
     caller::Caller,
@@ -30,6 +31,29 @@ use crate::{
     sites::{self, Site},
 };
 
+/// After which waits a read that is to write endings first looks again whether another write still holds the
+/// site: longer than most take, so that an answer hardly ever differs from what its revision says. It holds no
+/// connection meanwhile.
+const LOOKS: [Duration; 3] = [
+    Duration::from_millis(5),
+    Duration::from_millis(20),
+    Duration::from_millis(75),
+];
+
+/// Before how long nothing is under way any more: far longer than any call may take.
+const UNDER_WAY: TimeDelta = TimeDelta::minutes(10);
+
+/// What a read has come to know of what it was asked about.
+#[derive(Clone, Copy, Debug)]
+enum Settled {
+    /// Nothing yet.
+    Unknown,
+    /// It gains no event any more.
+    Yes,
+    /// Endings are due that another write keeps from being written.
+    No,
+}
+
 /// A transaction inside one site.
 pub(crate) struct SiteTx<'a, 'b> {
     tx: &'a mut Tx<'b>,
@@ -37,6 +61,9 @@ pub(crate) struct SiteTx<'a, 'b> {
     pub(crate) caller: Caller,
     /// The moment of this transaction, by the site's clock; a write's is not before its last event.
     pub(crate) now: DateTime<Utc>,
+    /// Where the present is read while another write keeps the endings that are due from being written: grants
+    /// that ran out by this moment are over, although no event tells of it yet.
+    pub(crate) ended_by: Option<DateTime<Utc>>,
     recorded: bool,
     /// The site's revision before this transaction.
     entered: i64,
@@ -63,6 +90,7 @@ impl<'a, 'b> SiteTx<'a, 'b> {
             site,
             caller,
             now,
+            ended_by: None,
             recorded: false,
         }
     }
@@ -101,11 +129,20 @@ impl<'a, 'b> SiteTx<'a, 'b> {
         self.site.next_end.is_some_and(|at| at <= self.now)
     }
 
-    /// Takes the last moment before the next ending as this transaction's, where that is over already: the
-    /// last one that what it reads holds for.
-    fn step_before_next_end(&mut self) {
-        if let Some(at) = self.site.next_end {
-            self.now = self.now.min(at - TimeDelta::milliseconds(1));
+    /// Whether a coming event may still be stamped with this time or an earlier one: where it is not before
+    /// the last event, and either a write may have begun by then that is still under way, or a grant had run
+    /// out by then. Not of a time to come.
+    fn may_gain_events(&self, time: DateTime<Utc>) -> bool {
+        (self.site.ticked_at..=self.now).contains(&time)
+            && (self.now - time < UNDER_WAY || self.site.next_end.is_some_and(|at| at <= time))
+    }
+
+    /// That a grant `d` holds, in SQL: now, in what reads the present.
+    pub(crate) fn grant_holds(&self) -> &'static str {
+        match self.ended_by {
+            None => "d.to_event IS NULL",
+            // By the clock of the database when the transaction began, after the ending was seen to be due.
+            Some(_) => "d.to_event IS NULL AND (d.ends_at IS NULL OR d.ends_at > now())",
         }
     }
 
@@ -144,9 +181,10 @@ impl Identity {
         RequestContext::new(&self.tokens, method, request)
     }
 
-    /// Reads inside one site, all of it as of one moment. Where grants have run out whose endings no event
-    /// tells of yet, those are written first, so that an answer is the one that its revision will always
-    /// have. What runs out after that is not waited for: the answer is of a moment after the call came.
+    /// Reads the present of one site, all of it as of one moment. Where grants have run out whose endings no
+    /// event tells of yet, those are written first, so that an answer is the one that its revision will always
+    /// have. What runs out after that is not waited for: the answer is of a moment after the call came. Nor is
+    /// a write that goes on for long: then the answer leaves out what has run out.
     pub(crate) async fn read<I, T, F>(
         &self,
         context: RequestContext,
@@ -158,45 +196,102 @@ impl Identity {
         T: Send + 'static,
         F: Fn(&mut SiteTx<'_, '_>, &I) -> Result<T, Error> + Send + Sync + 'static,
     {
+        self.read_as_of(context, AsOf::Now, input, work).await
+    }
+
+    /// Reads like [`Identity::read`] what was so at a moment, which `work` picks. A time that has just passed
+    /// may still gain an event, by a write that is under way: that is waited for, so that a time has one answer
+    /// for good.
+    pub(crate) async fn read_as_of<I, T, F>(
+        &self,
+        context: RequestContext,
+        as_of: AsOf,
+        input: Result<I, Error>,
+        work: F,
+    ) -> Result<T, Error>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+        F: Fn(&mut SiteTx<'_, '_>, &I) -> Result<T, Error> + Send + Sync + 'static,
+    {
         self.admit(&context)?;
         let asked = Arc::new((Input::new(input), work));
-        let mut settled = false;
+        let mut settled = Settled::Unknown;
+        let mut looks = LOOKS.iter();
         loop {
             let (identity, asked) = (self.clone(), asked.clone());
             let result = self
                 .db
                 .transact(context.clone(), true, move |tx| {
                     let mut tx = identity.enter(tx, false)?;
-                    if tx.is_ending_due() && !settled {
-                        return Ok((Err(tx.site.id), Finish::Rollback));
+                    let unsettled = match as_of {
+                        AsOf::Now => tx.is_ending_due(),
+                        AsOf::Revision(_) => false,
+                        AsOf::Time(time) => tx.may_gain_events(time),
+                    };
+                    match settled {
+                        Settled::Unknown if unsettled => {
+                            return Ok((Err(tx.site.id), Finish::Rollback));
+                        }
+                        Settled::No if unsettled => tx.ended_by = Some(tx.now),
+                        _ => {}
                     }
-                    tx.step_before_next_end();
                     let (input, work) = &*asked;
                     Ok((Ok(work(&mut tx, input.get()?)?), Finish::Rollback))
                 })
                 .await;
-            match self.counted(result)? {
+            let site = match self.counted(result)? {
                 Ok(value) => return Ok(value),
-                Err(site) => self.end_due(&context, site).await?,
-            }
-            settled = true;
+                Err(site) => site,
+            };
+            settled = if let AsOf::Time(time) = as_of {
+                self.settle(&context, site, time).await?;
+                Settled::Yes
+            } else if self.end_due(&context, site, false).await?.is_some() {
+                Settled::Yes
+            } else if let Some(look) = looks.next() {
+                tokio::time::sleep(*look).await;
+                Settled::Unknown
+            } else {
+                Settled::No
+            };
         }
     }
 
-    /// Writes the endings of a site that are due, if nobody else just did.
+    /// Waits until no event can come any more that is stamped with this time or an earlier one.
+    async fn settle(
+        &self,
+        context: &RequestContext,
+        site: SiteId,
+        time: DateTime<Utc>,
+    ) -> Result<(), Error> {
+        // Who has the lock next stamps with the clock of then.
+        while let Some(held) = self.end_due(context, site, true).await?
+            && held <= time
+        {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok(())
+    }
+
+    /// Writes the endings of a site that are due, if nobody else just did; answers with the moment at which
+    /// it had the site's lock last. Where somebody else has that, it waits, or answers with none.
     pub(crate) async fn end_due(
         &self,
         context: &RequestContext,
         site: SiteId,
-    ) -> Result<(), Error> {
+        wait: bool,
+    ) -> Result<Option<DateTime<Utc>>, Error> {
         loop {
-            let (ended, more) = self
+            let (ended, more, now) = self
                 .db
                 .transact(context.clone(), false, move |tx| {
-                    let (site, now) = sites::open_itself(tx, site)?;
+                    let Some((site, now)) = sites::open_itself(tx, site, wait)? else {
+                        return Ok(((0, false, None), Finish::Rollback));
+                    };
                     let mut tx = SiteTx::new(tx, site, Caller::Roster, now);
                     let more = grants::end_due(&mut tx)?;
-                    Ok(((tx.written(), more), Finish::Commit))
+                    Ok(((tx.written(), more, Some(now)), finish(tx.written(), false)))
                 })
                 .await?;
             if ended > 0 {
@@ -204,7 +299,7 @@ impl Identity {
                 self.watches.wake();
             }
             if !more {
-                return Ok(());
+                return Ok(now);
             }
             // Whoever waits for the site's lock gets it in between: it goes to who asks first.
             tokio::time::sleep(Duration::from_millis(20)).await;

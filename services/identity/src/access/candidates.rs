@@ -3,11 +3,14 @@
 
 use diesel::{
     QueryableByName,
-    sql_types::{Array, BigInt, Nullable, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Nullable, Timestamptz, Uuid as SqlUuid},
 };
 use uuid::Uuid;
 
-use super::{moment::Moment, store::in_force};
+use super::{
+    moment::Moment,
+    store::{grant_in_force, in_force},
+};
 use crate::{
     db::sql,
     error::Error,
@@ -60,7 +63,7 @@ impl Candidates {
                 "list active members"
             },
             format!(
-                "WITH q AS (SELECT ?::uuid AS site, ?::bigint AS n, ?::uuid AS after, ?::bigint AS take, \
+                "WITH q AS (SELECT ?::uuid AS site, ?::bigint AS n, ?::timestamptz AS ended_by, ?::uuid AS after, ?::bigint AS take, \
                                    ?::uuid[] AS roles, ?::uuid[] AS entities, ?::uuid[] AS chiefs, ?::uuid AS entity) {}",
                 if by_reason {
                     self.by_reason()
@@ -71,6 +74,7 @@ impl Candidates {
         )
         .bind::<SqlUuid, _>(tx.site_id())
         .bind::<BigInt, _>(self.moment.revision)
+        .bind::<Nullable<Timestamptz>, _>(self.moment.ended_by)
         .bind::<SqlUuid, _>(self.after)
         .bind::<BigInt, _>(self.limit)
         .bind::<Array<SqlUuid>, _>(roles)
@@ -104,7 +108,7 @@ impl Candidates {
                    WHERE d.site_id = (SELECT site FROM q) AND d.{column} = wanted.id AND {grant} \
                      AND d.member_id > (SELECT after FROM q) AND {active} AND ({reach}) \
                    ORDER BY d.member_id LIMIT (SELECT take FROM q)) x",
-                grant = in_force("d", self.moment),
+                grant = grant_in_force("d", self.moment),
                 active = self.active("d"),
                 reach = self.reach("d"),
             )
@@ -165,7 +169,7 @@ impl Candidates {
                         AND hd.member_id = {alias}.member_id AND {grant} AND hd.{what})",
             membership = in_force("hm", self.moment),
             target = in_force("ht", self.moment),
-            grant = in_force("hd", self.moment),
+            grant = grant_in_force("hd", self.moment),
         )
     }
 }

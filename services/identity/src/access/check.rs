@@ -104,8 +104,9 @@ pub(crate) async fn answer(
     context: RequestContext,
     input: Result<Questions, Error>,
 ) -> Result<(Vec<Answer>, i64), Error> {
+    let as_of = AsOf::of(&input, |questions| questions.as_of);
     identity
-        .read(context, input, |tx, questions| {
+        .read_as_of(context, as_of, input, |tx, questions| {
             let moment = questions.as_of.resolve(tx)?;
             let facts = store::facts(tx, moment, &questions.wanted())?;
             facts.check_permissions(|permission| questions.field(permission))?;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::{
-    Grant, Source, Target, TargetId,
+    AsOf, Grant, Source, Target, TargetId,
     check::{Ability, Answer, Denial, Question, Questions, ReachReason},
     facts::{Facts, Holder, Reach},
     store,
@@ -32,8 +32,9 @@ pub(crate) async fn explain(
     context: RequestContext,
     input: Result<Questions, Error>,
 ) -> Result<Explanation, Error> {
+    let as_of = AsOf::of(&input, |questions| questions.as_of);
     identity
-        .read(context, input, |tx, questions| {
+        .read_as_of(context, as_of, input, |tx, questions| {
             let question = questions
                 .list
                 .first()

@@ -160,8 +160,9 @@ pub(crate) async fn of_member(
     context: RequestContext,
     input: Result<(MemberName, AsOf), Error>,
 ) -> Result<MemberAccess, Error> {
+    let as_of = AsOf::of(&input, |(_, as_of)| *as_of);
     identity
-        .read(context, input, |tx, (name, as_of)| {
+        .read_as_of(context, as_of, input, |tx, (name, as_of)| {
             let moment = as_of.resolve(tx)?;
             let wanted = Wanted {
                 members: vec![name.clone()],

@@ -1,5 +1,6 @@
 //! How access is asked for over gRPC.
 
+use chrono::SubsecRound;
 use identity_proto::v1 as pb;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -276,7 +277,10 @@ fn read_as_of(as_of: Option<pb::AsOf>) -> Result<AsOf, Error> {
     Ok(match as_of.and_then(|as_of| as_of.moment) {
         None => AsOf::Now,
         Some(pb::as_of::Moment::Revision(revision)) => AsOf::Revision(revision),
-        Some(pb::as_of::Moment::Time(time)) => AsOf::Time(wire::moment(&time, "as_of.time")?),
+        Some(pb::as_of::Moment::Time(time)) => {
+            let time = wire::moment(&time, "as_of.time")?;
+            AsOf::Time(time.trunc_subsecs(3))
+        }
     })
 }
 
