@@ -59,6 +59,7 @@ mod scim2_tester;
 mod scopes;
 mod search;
 mod slow_clients;
+mod slow_writes;
 mod sorting;
 mod statements;
 mod tls;
