@@ -8,6 +8,7 @@ use diesel::{
 use uuid::Uuid;
 
 use super::{
+    Extent,
     moment::Moment,
     store::{grant_in_force, in_force},
 };
@@ -47,15 +48,16 @@ impl Candidates {
         let uuids = |ids: &[RoleId]| ids.iter().map(|id| id.uuid()).collect::<Vec<_>>();
         let entity = self.reaching.flatten();
         // A listing by reach alone begins at those who have a reason to reach the entity, where one is needed.
-        let (roles, entities) = match (&self.roles, self.division) {
-            (Some(roles), _) => (uuids(roles), vec![]),
-            (None, Some(UnassignedReach::None)) => (
+        let needs_reason = self.extent(false) == Extent::Nothing;
+        let (roles, entities) = match &self.roles {
+            Some(roles) => (uuids(roles), vec![]),
+            None if needs_reason => (
                 uuids(&self.chiefs),
                 entity.iter().map(|id| id.uuid()).collect(),
             ),
-            (None, _) => (vec![], vec![]),
+            None => (vec![], vec![]),
         };
-        let by_reason = self.roles.is_some() || self.division == Some(UnassignedReach::None);
+        let by_reason = self.roles.is_some() || needs_reason;
         let statement = sql(
             if by_reason {
                 "list members by access"
@@ -142,20 +144,25 @@ impl Candidates {
         )
     }
 
-    /// That the roles of `alias` reach what the listing is about. The rule is `Facts::reach`.
+    /// How far the roles reach of who is neither Owner nor Admin.
+    fn extent(&self, has_entity: bool) -> Extent {
+        Extent::of(self.division, false, has_entity)
+    }
+
+    /// That the roles of `alias` reach what the listing is about.
     fn reach(&self, alias: &str) -> String {
+        let Some(place) = self.reaching else {
+            return "TRUE".to_owned();
+        };
         let chief = || self.holds(alias, "role_id = ANY((SELECT chiefs FROM q)::uuid[])");
         let listed = || self.holds(alias, "business_entity_id = (SELECT entity FROM q)");
         let any = || self.holds(alias, "business_entity_id IS NOT NULL");
-        match (self.reaching, self.division) {
-            (None, _) | (_, None) | (Some(None), Some(UnassignedReach::All)) => "TRUE".to_owned(),
-            (Some(None), Some(UnassignedReach::None)) => format!("{} OR {}", chief(), any()),
-            (Some(Some(_)), Some(UnassignedReach::None)) => {
-                format!("{} OR {}", chief(), listed())
-            }
-            (Some(Some(_)), Some(UnassignedReach::All)) => {
-                format!("{} OR {} OR NOT ({})", chief(), listed(), any())
-            }
+        let some_only = place.is_some() && self.extent(true) == Extent::Listed;
+        match (some_only, self.extent(false)) {
+            (false, Extent::Nothing) => format!("{} OR {}", chief(), any()),
+            (false, _) => "TRUE".to_owned(),
+            (true, Extent::Nothing) => format!("{} OR {}", chief(), listed()),
+            (true, _) => format!("{} OR {} OR NOT ({})", chief(), listed(), any()),
         }
     }
 

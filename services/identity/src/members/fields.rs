@@ -1,6 +1,7 @@
 //! What members can be found and ordered by. A table: name, and where it is kept.
 
 use crate::{
+    access::Extent,
     filter::{Field, Fields, List},
     site_tx::SiteTx,
     sites::UnassignedReach,
@@ -252,18 +253,23 @@ impl MemberFields {
         }
     }
 
-    /// How far the roles reach, as `access::reach` has it.
+    /// How far the roles reach.
     fn reach(&self) -> String {
-        let Some(unassigned) = self.division else {
-            return "(CASE WHEN m.active THEN 'all' ELSE 'none' END)".to_owned();
-        };
+        let extent =
+            |is_chief, has_entity| Extent::of(self.division, is_chief, has_entity).as_str();
+        if self.division.is_none() {
+            let all = extent(false, false);
+            return format!("(CASE WHEN m.active THEN '{all}' ELSE 'none' END)");
+        }
         let roles = self.targets("roles", "role_id").rows;
         let entities = self.targets("business_entities", "business_entity_id").rows;
         format!(
             "(CASE WHEN NOT m.active THEN 'none' \
-              WHEN EXISTS (SELECT {roles} AND t.built_in IN ('owner', 'admin')) THEN 'all' \
-              WHEN EXISTS (SELECT {entities}) THEN 'listed' ELSE '{}' END)",
-            unassigned.as_str()
+              WHEN EXISTS (SELECT {roles} AND t.built_in IN ('owner', 'admin')) THEN '{}' \
+              WHEN EXISTS (SELECT {entities}) THEN '{}' ELSE '{}' END)",
+            extent(true, false),
+            extent(false, true),
+            extent(false, false),
         )
     }
 }
