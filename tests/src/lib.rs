@@ -10,6 +10,7 @@ pub mod faults;
 pub mod grants;
 pub mod locks;
 pub mod python;
+pub mod random;
 pub mod rolling;
 pub mod rosterctl;
 pub mod rpc;

@@ -24,6 +24,7 @@ mod receipt;
 mod requests;
 mod roles;
 mod server;
+mod site_read;
 mod site_tx;
 mod sites;
 mod status;
