@@ -51,6 +51,7 @@ mod random_input;
 mod request_ids;
 mod revisions;
 mod roles;
+mod rolling_restart;
 mod rosterctl;
 mod rosterctl_events;
 mod rosterctl_files;

@@ -15,6 +15,7 @@ mod groups;
 mod lists;
 mod observe;
 pub mod offline;
+mod peers;
 mod refusal;
 mod reply;
 mod server;
