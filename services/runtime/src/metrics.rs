@@ -246,9 +246,15 @@ mod tests {
         let durations = metrics.durations("work", "How long", &[1.0]);
         durations.observe(&NoLabels {}, Duration::from_millis(1500));
         let text = metrics.encode(Format::Text);
-        assert!(text.contains("# HELP things_total Things.\n# TYPE things_total counter\nthings_total 1\n"));
+        assert!(text.contains(
+            "# HELP things_total Things.\n# TYPE things_total counter\nthings_total 1\n"
+        ));
         assert!(text.contains("# TYPE target_info gauge\ntarget_info{service_name=\"facade\""));
-        assert!(text.contains("work_seconds_bucket{le=\"1.0\"} 0\nwork_seconds_bucket{le=\"+Inf\"} 1\n"));
+        assert!(
+            text.contains(
+                "work_seconds_bucket{le=\"1.0\"} 0\nwork_seconds_bucket{le=\"+Inf\"} 1\n"
+            )
+        );
         assert!(!text.contains("# EOF") && !text.contains("# UNIT"));
         let open = metrics.encode(Format::OpenMetrics);
         assert!(open.contains("# TYPE things counter\nthings_total 2\n"));

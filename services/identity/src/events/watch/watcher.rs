@@ -130,6 +130,9 @@ impl Watcher {
             if self.behind && self.reading.is_none() {
                 self.reading = Some(AbortOnDropHandle::new(tokio::spawn(self.batch())));
             }
+            if !self.behind && self.registration.queue.is_empty() {
+                self.registration.is_caught_up();
+            }
             let tick = self.heartbeat_at.min(Instant::now() + STALE);
             tokio::select! {
                 biased;
@@ -142,8 +145,9 @@ impl Watcher {
                 found = self.registration.queue.recv(), if !self.behind => match found {
                     Ok(found) => {
                         if let Some(message) = self.offer(&found)? {
-                            let delay = (Utc::now() - found.occurred_at).as_seconds_f64();
-                            self.registration.shared.metrics.delay.observe(delay.max(0.0));
+                            // Its moment is by the site's clock, which may be ahead of ours.
+                            let delay = (Utc::now() - found.occurred_at).to_std().unwrap_or_default();
+                            self.registration.shared.metrics.sent_after(delay);
                             return Ok(message);
                         }
                     }
