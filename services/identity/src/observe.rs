@@ -40,6 +40,9 @@ static METHODS: LazyLock<HashSet<String>> = LazyLock::new(|| {
     of_file.collect()
 });
 
+/// The one method whose answer goes on after its beginning.
+const WATCH: &str = "identity.v1.EventService/WatchEvents";
+
 /// A call's method, where it is one: what a client made up must not become a label.
 fn known(path: &str) -> &'static str {
     METHODS.get(path).map_or("_OTHER", String::as_str)
@@ -101,8 +104,10 @@ fn finish(
     begun: Instant,
 ) {
     let status = code_name(code);
-    let span = Span::current();
-    span.record("rpc.response.status_code", status);
+    // A watch has only begun then; it tells its end itself.
+    if code != Code::Ok || method != WATCH {
+        Span::current().record("rpc.response.status_code", status);
+    }
     if code != Code::Ok {
         record_failure(&reason, is_fault(code));
     }
@@ -122,6 +127,15 @@ fn finish(
         },
         begun.elapsed(),
     );
+}
+
+/// Says on the present span, a watch's, how it ended; without a status its caller left.
+pub(crate) fn end_of_watch(status: Option<&Status>) {
+    let code = status.map_or(Code::Cancelled, Status::code);
+    Span::current().record("rpc.response.status_code", code_name(code));
+    if let Some(status) = status {
+        record_failure(&reason_of(status), is_fault(code));
+    }
 }
 
 /// The reason in a refusal's details; where another wrote it, its code.

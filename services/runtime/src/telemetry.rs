@@ -154,6 +154,15 @@ pub fn current_trace_id() -> String {
         .to_string()
 }
 
+/// The id of the current span, 16 hexadecimal digits, where its trace is sampled.
+#[must_use]
+pub fn sampled_span_id() -> Option<String> {
+    let context = opentelemetry::Context::current();
+    let span = context.span();
+    let span = span.span_context();
+    span.is_sampled().then(|| span.span_id().to_string())
+}
+
 /// Puts an attribute on the current span, for the trace alone: it is in no log line.
 pub fn set_attribute(name: &'static str, value: impl Into<opentelemetry::Value>) {
     Span::current().set_attribute(name, value);

@@ -65,7 +65,7 @@ impl Sql {
             let changing = CHANGING.into_iter().find(|verb| *verb == word);
             // Neither a lock nor what becomes of a conflict.
             if let Some(verb) = changing
-                && !matches!(before, "FOR" | "DO")
+                && !matches!(before, "FOR" | "KEY" | "DO")
             {
                 return verb;
             }
@@ -122,7 +122,7 @@ mod tests {
                 "WITH a AS (DELETE FROM x RETURNING *) SELECT count(*) FROM a",
                 "DELETE",
             ),
-            ("SELECT 1 FROM x FOR UPDATE", "SELECT"),
+            ("SELECT 1 FROM x FOR NO KEY UPDATE OF x", "SELECT"),
             (
                 "INSERT INTO x SELECT 1 ON CONFLICT DO UPDATE SET y = 1",
                 "INSERT",

@@ -5,12 +5,14 @@ use std::{collections::VecDeque, pin::Pin, time::Duration};
 use chrono::Utc;
 use futures_util::{Stream, future::OptionFuture, stream};
 use identity_proto::v1::{self as pb, watch_events_response::Message};
+use identity_runtime::propagation;
 use tokio::{
     sync::broadcast::error::RecvError,
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
+use tracing::Span;
 
 use super::{
     FEED_WAIT, Place, Registration, WatchQuery,
@@ -23,6 +25,7 @@ use crate::{
     error::{Error, TokenFault},
     events::{kinds::Kinds, store::EventRow},
     ids::SiteId,
+    observe,
     site_tx::Identity,
 };
 
@@ -56,6 +59,8 @@ pub(super) struct Watcher {
     sent: u64,
     /// Why it ends, for the log.
     why: String,
+    /// The span of the call, which goes on for as long as the watch; none when it has told how it ended.
+    span: Option<Span>,
 }
 
 /// What becomes of an event.
@@ -94,6 +99,7 @@ impl Watcher {
             opened: Instant::now(),
             sent: 0,
             why: "the caller left".to_owned(),
+            span: Some(Span::current()),
         }
     }
 
@@ -105,7 +111,9 @@ impl Watcher {
                     Ok(message) => Some((Ok(message), Some(watcher))),
                     Err(error) => {
                         watcher.why = error.to_string();
-                        Some((Err(error.into()), None))
+                        let status = Status::from(error);
+                        watcher.end(Some(&status));
+                        Some((Err(status), None))
                     }
                 }
             })
@@ -147,7 +155,7 @@ impl Watcher {
                         if let Some(message) = self.offer(&found)? {
                             // Its moment is by the site's clock, which may be ahead of ours.
                             let delay = (Utc::now() - found.occurred_at).to_std().unwrap_or_default();
-                            self.registration.shared.metrics.sent_after(delay);
+                            self.tell_sent(&found, delay);
                             return Ok(message);
                         }
                     }
@@ -238,6 +246,37 @@ impl Watcher {
         }
     }
 
+    /// Counts an event that was sent so long after its moment, and puts that into the trace of the request that
+    /// wrote it: a span there for each watcher, linked to the watcher's own call.
+    fn tell_sent(&self, found: &Found, delay: Duration) {
+        let Some((trace_id, span_id)) = &found.written_in else {
+            self.registration.shared.metrics.sent_after(delay);
+            return;
+        };
+        let span = tracing::info_span!(
+            parent: None,
+            "watch.send",
+            otel.name = "send event to watcher",
+            otel.kind = "producer",
+            site.domain = found.event.site_domain,
+            roster.event.number = found.event.number,
+            roster.event.kind = found.event.kind,
+            roster.event.delay_ms = delay.as_secs_f64() * 1000.0,
+        );
+        propagation::continue_kept(&span, trace_id, span_id);
+        if let Some(watch) = &self.span {
+            propagation::link(&span, watch);
+        }
+        // Inside, so that the delay's exemplar is this span.
+        span.in_scope(|| self.registration.shared.metrics.sent_after(delay));
+    }
+
+    fn end(&mut self, status: Option<&Status>) {
+        if let Some(span) = self.span.take() {
+            span.in_scope(|| observe::end_of_watch(status));
+        }
+    }
+
     fn fall_behind(&mut self) {
         if !self.behind {
             self.behind = true;
@@ -325,6 +364,7 @@ impl Watcher {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
+        self.end(None);
         if self.behind {
             self.registration.shared.metrics.behind.dec();
         }
