@@ -149,7 +149,7 @@ async fn one_patch_is_one_trace_from_the_client_to_the_statements() {
         ("change members of group", "INSERT"),
         // Those who are no members may be a group.
         ("find group among members", "SELECT"),
-        ("append event", "INSERT"),
+        ("append event", "UPDATE"),
         ("COMMIT", "COMMIT"),
     ] {
         let statement = the(&spans, "identity", name);

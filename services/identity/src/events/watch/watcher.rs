@@ -40,6 +40,9 @@ const READ_AGAIN: Duration = Duration::from_millis(200);
 /// How old what the feed knows may be. After that the watch ends: another process may know more.
 const STALE: Duration = Duration::from_secs(3);
 
+/// How long after an event its sending is still put into its trace.
+const TRACED_FOR: Duration = Duration::from_secs(10);
+
 pub(super) struct Watcher {
     db: Db,
     context: RequestContext,
@@ -131,6 +134,7 @@ impl Watcher {
             self.check()?;
             if let Some(found) = self.read.pop_front() {
                 if let Some(message) = self.offer(&found)? {
+                    self.trace_sent(&found, delay_of(&found));
                     return Ok(message);
                 }
                 continue;
@@ -153,9 +157,10 @@ impl Watcher {
                 found = self.registration.queue.recv(), if !self.behind => match found {
                     Ok(found) => {
                         if let Some(message) = self.offer(&found)? {
-                            // Its moment is by the site's clock, which may be ahead of ours.
-                            let delay = (Utc::now() - found.occurred_at).to_std().unwrap_or_default();
-                            self.tell_sent(&found, delay);
+                            let delay = delay_of(&found);
+                            // Inside, so that the delay's exemplar is this span.
+                            self.trace_sent(&found, delay)
+                                .in_scope(|| self.registration.shared.metrics.sent_after(delay));
                             return Ok(message);
                         }
                     }
@@ -246,13 +251,16 @@ impl Watcher {
         }
     }
 
-    /// Counts an event that was sent so long after its moment, and puts that into the trace of the request that
-    /// wrote it: a span there for each watcher, linked to the watcher's own call.
-    fn tell_sent(&self, found: &Found, delay: Duration) {
+    /// Puts that an event was sent, so long after its moment, into the trace of the request that wrote it: a span
+    /// there for each watcher, linked to the watcher's own call. Not of old ones, whose trace is complete for whoever
+    /// collects it.
+    fn trace_sent(&self, found: &Found, delay: Duration) -> Span {
         let Some((trace_id, span_id)) = &found.written_in else {
-            self.registration.shared.metrics.sent_after(delay);
-            return;
+            return Span::none();
         };
+        if delay > TRACED_FOR {
+            return Span::none();
+        }
         let span = tracing::info_span!(
             parent: None,
             "watch.send",
@@ -267,8 +275,7 @@ impl Watcher {
         if let Some(watch) = &self.span {
             propagation::link(&span, watch);
         }
-        // Inside, so that the delay's exemplar is this span.
-        span.in_scope(|| self.registration.shared.metrics.sent_after(delay));
+        span
     }
 
     fn end(&mut self, status: Option<&Status>) {
@@ -376,6 +383,13 @@ impl Drop for Watcher {
             "watch ended"
         );
     }
+}
+
+/// How long ago an event's moment was. It is by the site's clock, which may be ahead of ours.
+fn delay_of(found: &Found) -> Duration {
+    (Utc::now() - found.occurred_at)
+        .to_std()
+        .unwrap_or_default()
 }
 
 fn revoked(fault: Option<TokenFault>) -> Error {
