@@ -43,6 +43,7 @@ mod okta_groups;
 mod okta_spec;
 mod okta_users;
 mod owners;
+mod peers;
 mod permissions;
 mod privacy;
 mod projection;

@@ -211,8 +211,8 @@ async fn look_up(
 ) {
     // Whether nobody may change the names any more: there are no files of certificates.
     let mut fixed = false;
+    let mut renewed = false;
     loop {
-        let renewed = names.has_changed().unwrap_or(false);
         let current = names.borrow_and_update().clone();
         match current.addresses().await {
             Err(why) => {
@@ -245,12 +245,16 @@ async fn look_up(
             }),
         }
         sleep(LOOK_UP_PAUSE).await;
+        renewed = false;
         tokio::select! {
             () = stop.cancelled(), if found.is_closed() => return,
             () = found.closed() => return,
             () = sleep(LOOK_UP_EVERY) => {}
             () = look_again.notified() => {}
-            change = names.changed(), if !fixed => fixed = change.is_err(),
+            change = names.changed(), if !fixed => {
+                renewed = change.is_ok();
+                fixed = !renewed;
+            }
         }
     }
 }
