@@ -37,6 +37,7 @@ mod life_cycle;
 mod limits;
 mod lists;
 mod members;
+mod metrics;
 mod migrations;
 mod odd_calls;
 mod okta_groups;

@@ -9,6 +9,7 @@ pub mod example;
 pub mod faults;
 pub mod grants;
 pub mod locks;
+pub mod metrics;
 pub mod python;
 pub mod random;
 pub mod rolling;

@@ -421,7 +421,7 @@ impl Identity {
 
     /// Puts what a write did into the trace, the log and the metrics.
     fn tell(&self, receipt: &Receipt, written: u64, dry: bool) {
-        receipt.trace();
+        receipt.trace(dry);
         let unknown = receipt.effect.unknown.len();
         if unknown > 0 {
             self.metrics.unknown_members.inc_by(unknown as u64);

@@ -46,6 +46,8 @@ pub(crate) struct Event {
     pub(crate) actor: String,
     pub(crate) subject: Uuid,
     pub(crate) trace_id: String,
+    /// The span that wrote it, where its trace was sampled.
+    pub(crate) span_id: Option<String>,
     pub(crate) before: Value,
     pub(crate) after: Value,
     pub(crate) access_changes: Value,

@@ -45,8 +45,8 @@ pub(crate) fn append(
              ORDER BY g.ends_at LIMIT 1) \
            WHERE site_id = ? AND revision = ? RETURNING site_id, next_end_at), \
          written AS (INSERT INTO events (site_id, number, occurred_at, kind, credential_id, actor, subject_id, \
-                             trace_id, before, after, access_changes, members, unknown_member_ids) \
-         SELECT tick.site_id, ? + e.place, e.occurred_at, e.kind, ?, ?, e.subject_id, ?, e.before, e.after, e.changes, \
+                             trace_id, span_id, before, after, access_changes, members, unknown_member_ids) \
+         SELECT tick.site_id, ? + e.place, e.occurred_at, e.kind, ?, ?, e.subject_id, ?, ?, e.before, e.after, e.changes, \
                 e.members, ARRAY(SELECT jsonb_array_elements_text(e.unknown)) \
          FROM tick, unnest(?::timestamptz[], ?::text[], ?::uuid[], ?::jsonb[], ?::jsonb[], ?::jsonb[], \
                      ?::bigint[], ?::jsonb[]) \
@@ -62,6 +62,7 @@ pub(crate) fn append(
     .bind::<Nullable<SqlUuid>, _>(author.credential().map(|credential| credential.id.uuid()))
     .bind::<Text, _>(author.label().to_owned())
     .bind::<Text, _>(tx.context.trace_id.clone())
+    .bind::<Nullable<Text>, _>(tx.context.span_id.clone())
     .bind::<Array<Timestamptz>, _>(all(events, |at, _| *at))
     .bind::<Array<Text>, _>(all(events, |_, event| event.kind))
     .bind::<Array<SqlUuid>, _>(all(events, |_, event| event.subject))
@@ -125,6 +126,8 @@ pub(super) struct EventRow {
     subject_id: Uuid,
     #[diesel(sql_type = Text)]
     trace_id: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    span_id: Option<String>,
     #[diesel(sql_type = Jsonb)]
     before: Value,
     #[diesel(sql_type = Jsonb)]
@@ -152,6 +155,7 @@ impl From<EventRow> for Event {
             actor: row.actor,
             subject: row.subject_id,
             trace_id: row.trace_id,
+            span_id: row.span_id,
             before: row.before,
             after: row.after,
             access_changes: row.access_changes,
@@ -168,7 +172,7 @@ pub(super) fn batch(name: &'static str, order: &str, chosen: impl FnOnce(&mut Sq
         name,
         format!(
             "SELECT e.site_id, s.domain, e.number, coalesce(e.position, 0) AS position, e.occurred_at, \
-                    e.kind, e.credential_id, e.actor, e.subject_id, e.trace_id, e.before, e.after, \
+                    e.kind, e.credential_id, e.actor, e.subject_id, e.trace_id, e.span_id, e.before, e.after, \
                     e.access_changes, e.members, e.unknown_member_ids, e.found \
              FROM (SELECT e.*, count(*) OVER () AS found, \
                           coalesce(sum(pg_column_size(e.before) + pg_column_size(e.after) \
