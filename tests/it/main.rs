@@ -29,6 +29,7 @@ mod filters;
 mod grant_endings;
 mod grants;
 mod grants_listed;
+mod grants_updated;
 mod grants_with_end;
 mod history;
 mod indexes;
