@@ -64,6 +64,7 @@ mod statements;
 mod tls;
 mod tls_grpc;
 mod tracing;
+mod versions;
 mod watch;
 mod watch_load;
 mod watch_storm;
