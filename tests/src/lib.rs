@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![allow(clippy::unwrap_used, reason = "a test that can't go on stops")]
 
+pub mod canaries;
 pub mod certificates;
 pub mod collector;
 pub mod conformance;
