@@ -288,6 +288,8 @@ async fn a_grant_that_runs_out_during_a_slow_write_gives_nothing_at_once() {
     assert!(begun.elapsed() < PROMPTLY, "{:?}", begun.elapsed());
     let answer = denied.answer.unwrap();
     assert_eq!((answer.allowed, denied.revision), (false, revision));
+    // It says that the revision by itself is not what it is of.
+    assert!(moment(&denied.ended_by.unwrap()) >= end);
     let permission = Ability::Permission("invoices.view".to_owned());
     assert!(!check(permission).await.answer.unwrap().allowed);
     assert!(
