@@ -417,8 +417,9 @@ async fn an_answer_is_explained_in_words_that_can_be_passed_on() {
             "No: none of the roles of bob@acme.example (Analyst) carries coupons.manage.",
             "No: bob@acme.example has no business entity, and members without one reach nothing on this site.",
             "The role Admin would give it; the group \"CB/acme/ROLE/Admin\" gives that.",
-            "The role Sales Manager would give it; the group \"CB/acme/ROLE/Sales Manager\" gives that.",
-            "The business entity US Inc would give it; no group gives that today.",
+            "The role Sales Manager would give it together with the business entity US Inc; the group \
+             \"CB/acme/ROLE/Sales Manager\" gives that.",
+            "The business entity US Inc would give it together with such a role; no group gives that today.",
         ]
     );
     let no = explain(&acme, question("dee@acme.example", "Owner", "")).await;

@@ -42,7 +42,7 @@ Examples:
 Exit codes:
   0  done; of a question: yes
   1  failed: a fault of identity, of this machine, of a file
-  2  wrong usage, or a value that identity does not take
+  2  wrong usage, no token among it, or a value that identity does not take
   3  the token is not valid, or may not
   4  not found
   5  identity can't be reached, did not answer in time, or is overloaded

@@ -151,7 +151,7 @@ impl Settings {
             false => format!("https://{}", self.addr),
         };
         let endpoint = Endpoint::from_shared(url)
-            .map_err(|_| Failure::new(format!("{:?} is no address: host:port", self.addr)))?;
+            .map_err(|_| Failure::usage(format!("{:?} is no address: host:port", self.addr)))?;
         let endpoint = self.tls.secure(endpoint).map_err(Failure::usage)?;
         let channel = endpoint
             .connect_timeout(Duration::from_secs(5))
@@ -183,14 +183,14 @@ impl Settings {
             Purpose::Work => given.as_ref().or(service.as_ref()),
         };
         let Some(token) = token else {
-            return Err(Failure::new(
+            return Err(Failure::usage(
                 "no token: set ROSTER_TOKEN or name a file that holds one with --token-file",
             ));
         };
         let mut request = Request::new(message);
         let value = format!("Bearer {token}")
             .parse()
-            .map_err(|_| Failure::new("the token has characters that a token can't have"))?;
+            .map_err(|_| Failure::token("the token has characters that a token can't have"))?;
         request.metadata_mut().insert("authorization", value);
         Ok(request)
     }

@@ -7,6 +7,8 @@ use tonic_types::StatusExt;
 
 /// The exit code of wrong usage, clap's too.
 const USAGE: u8 = 2;
+/// The exit code of a token that is not valid, or may not.
+const TOKEN: u8 = 3;
 /// The exit code of what was not found.
 const NOT_FOUND: u8 = 4;
 /// The exit code of what is refused as things stand.
@@ -34,6 +36,11 @@ impl Failure {
     /// Arguments that do not fit together, or a file that is not as it should be.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::with(USAGE, message)
+    }
+
+    /// A token that can be none.
+    pub(crate) fn token(message: impl Into<String>) -> Self {
+        Self::with(TOKEN, message)
     }
 
     /// Something that was named and is not there.
@@ -132,7 +139,7 @@ fn hint(reason: &str) -> Option<&'static str> {
 fn exit_code(code: Code) -> u8 {
     match code {
         Code::InvalidArgument | Code::OutOfRange | Code::Unimplemented => USAGE,
-        Code::Unauthenticated | Code::PermissionDenied => 3,
+        Code::Unauthenticated | Code::PermissionDenied => TOKEN,
         Code::NotFound => NOT_FOUND,
         Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Cancelled => 5,
         Code::AlreadyExists | Code::FailedPrecondition | Code::Aborted => CONFLICT,

@@ -374,6 +374,7 @@ impl From<Remedy> for pb::Remedy {
             target: Some(remedy.target.into()),
             group_id,
             group_display_name,
+            alone: remedy.alone,
         }
     }
 }
