@@ -14,7 +14,7 @@ use hyper_util::{
     server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
-use identity_runtime::{admin, metrics::Metrics, shutdown, telemetry};
+use identity_runtime::{admin, metrics::Metrics, shutdown, telemetry, version};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -42,9 +42,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Serves until SIGTERM or SIGINT, then answers what has begun and returns.
 ///
 /// # Errors
-/// Settings that can't work, or an address that is taken.
+/// An address that is taken, or a collector's that can't be used.
 pub async fn run(config: Config) -> Result<(), Box<dyn Error + Send + Sync>> {
-    config.check()?;
     let telemetry = telemetry::init("facade", &config.telemetry)?;
     let outcome = serve(config).await;
     // Blocks while it sends what is left.
@@ -56,6 +55,7 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error + Send + Sync>> {
     let stop = shutdown::on_signal()?;
     let stopped = CancellationToken::new();
     let metrics = Metrics::new();
+    version::register(&metrics);
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|error| format!("can't listen on {}: {error}", config.listen))?;

@@ -5,12 +5,13 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use identity_runtime::tls::ClientTlsArgs;
+use identity_runtime::{tls::ClientTlsArgs, version};
 use prost_types::Timestamp;
 
 use crate::commands::{
     access::Access,
     credentials::Credentials,
+    doctor::Doctor,
     entities::Entities,
     events::Events,
     grants::Grants,
@@ -47,12 +48,12 @@ Exit codes:
   4  not found
   5  identity can't be reached, did not answer in time, or is overloaded
   6  refused as things stand: taken already, still in use, changed meanwhile
-  7  of a question: no (access check, credentials verify, groups lint)
+  7  of a question: no (access check, credentials verify, groups lint, doctor)
   8  done in part: some rows of an import were refused";
 
 /// Administers a Roster: sites, their teams and credentials, and who may do what.
 #[derive(Debug, Parser)]
-#[command(name = "rosterctl", version, after_help = NOTES)]
+#[command(name = "rosterctl", version = version::stamp(), after_help = NOTES)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -136,6 +137,8 @@ pub(crate) enum Command {
     /// The record of every change
     #[command(subcommand)]
     Events(Events),
+    /// Look at all of a Roster, and say what is wrong and what to do
+    Doctor(Doctor),
     /// Write members, groups or grants to a file
     Export(Export),
     /// Make members, groups or grants from a file; safe to run again

@@ -42,6 +42,8 @@ pub(crate) struct Settings {
     site: Option<String>,
     tokens: Tokens,
     tls: ClientTlsArgs,
+    /// The facade of the development stack.
+    facade: Option<String>,
     patience: Duration,
     /// The one connection of a command, made when it is first needed.
     channel: OnceCell<Channel>,
@@ -63,6 +65,8 @@ pub(crate) enum Purpose {
     Administer,
     /// Everything else.
     Work,
+    /// Looking at what any token may see: a service's sees most.
+    Look,
 }
 
 impl Settings {
@@ -112,6 +116,10 @@ impl Settings {
                 service: find("ROSTER_SERVICE_TOKEN"),
             },
             tls: global.tls.clone(),
+            facade: from_dev("ROSTER_SCIM_URL").and_then(|site_url| {
+                let base = site_url.trim_end_matches('/').strip_suffix("/scim/v2")?;
+                Some(base.rsplit_once('/')?.0.to_owned())
+            }),
             patience: Duration::ZERO,
             channel: OnceCell::new(),
             output: global.output,
@@ -160,6 +168,26 @@ impl Settings {
         Ok(self.channel.get_or_init(|| channel).clone())
     }
 
+    /// The token for this purpose, if any.
+    pub(crate) fn token(&self, purpose: Purpose) -> Option<&str> {
+        let Tokens {
+            given,
+            bootstrap,
+            service,
+        } = &self.tokens;
+        let token = match purpose {
+            Purpose::Administer => given.as_ref().or(bootstrap.as_ref()).or(service.as_ref()),
+            Purpose::Work => given.as_ref().or(service.as_ref()),
+            Purpose::Look => given.as_ref().or(service.as_ref()).or(bootstrap.as_ref()),
+        };
+        token.map(String::as_str)
+    }
+
+    /// The URL of a development stack's facade.
+    pub(crate) fn facade(&self) -> Option<String> {
+        self.facade.clone()
+    }
+
     /// A request with the token for this purpose.
     pub(crate) fn request<T>(&self, purpose: Purpose, message: T) -> Result<Request<T>, Failure> {
         let mut request = self.request_of_any_length(purpose, message)?;
@@ -173,16 +201,7 @@ impl Settings {
         purpose: Purpose,
         message: T,
     ) -> Result<Request<T>, Failure> {
-        let Tokens {
-            given,
-            bootstrap,
-            service,
-        } = &self.tokens;
-        let token = match purpose {
-            Purpose::Administer => given.as_ref().or(bootstrap.as_ref()).or(service.as_ref()),
-            Purpose::Work => given.as_ref().or(service.as_ref()),
-        };
-        let Some(token) = token else {
+        let Some(token) = self.token(purpose) else {
             return Err(Failure::usage(
                 "no token: set ROSTER_TOKEN or name a file that holds one with --token-file",
             ));

@@ -3,6 +3,8 @@
 pub mod admin;
 pub mod metrics;
 pub mod propagation;
+pub mod settings;
 pub mod shutdown;
 pub mod telemetry;
 pub mod tls;
+pub mod version;

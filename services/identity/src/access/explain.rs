@@ -130,13 +130,16 @@ impl Told<'_> {
 
     /// Whether this turns the answer into a yes by itself.
     fn is_enough(&self, answer: &Answer, target: &Target) -> bool {
-        answer.missing.iter().all(|denial| match (denial, target.id) {
-            (Denial::PermissionNotHeld | Denial::RoleNotHeld, TargetId::Role(_))
-            | (Denial::NotReached, TargetId::BusinessEntity(_)) => true,
-            // Admin reaches every business entity.
-            (Denial::NotReached, TargetId::Role(id)) => self.facts.reaches_all(id),
-            _ => false,
-        })
+        answer
+            .missing
+            .iter()
+            .all(|denial| match (denial, target.id) {
+                (Denial::PermissionNotHeld | Denial::RoleNotHeld, TargetId::Role(_))
+                | (Denial::NotReached, TargetId::BusinessEntity(_)) => true,
+                // Admin reaches every business entity.
+                (Denial::NotReached, TargetId::Role(id)) => self.facts.reaches_all(id),
+                _ => false,
+            })
     }
 
     fn entity(&self) -> Option<(TargetId, String)> {
@@ -157,7 +160,11 @@ impl Told<'_> {
             .iter()
             .map(|denial| self.no(*denial, holder))
             .collect();
-        sentences.extend(remedies.iter().map(|remedy| self.would(remedy, remedies, holder)));
+        sentences.extend(
+            remedies
+                .iter()
+                .map(|remedy| self.would(remedy, remedies, holder)),
+        );
         sentences
     }
 

@@ -315,7 +315,10 @@ fn judge(
         ),
         None => (
             Verdict::WellFormed,
-            format!("It would give the {what} {:?}, if the site has it.", target.name),
+            format!(
+                "It would give the {what} {:?}, if the site has it.",
+                target.name
+            ),
         ),
     }
 }

@@ -160,12 +160,12 @@ fn said(event: &Event, path: &[&str]) -> Option<String> {
 
 fn text(object: &Struct, path: &[&str]) -> Option<String> {
     let (last, way) = path.split_last()?;
-    let inner = way
-        .iter()
-        .try_fold(object, |inner, part| match &inner.fields.get(*part)?.kind {
-            Some(Kind::StructValue(inner)) => Some(inner),
-            _ => None,
-        })?;
+    let inner =
+        way.iter()
+            .try_fold(object, |inner, part| match &inner.fields.get(*part)?.kind {
+                Some(Kind::StructValue(inner)) => Some(inner),
+                _ => None,
+            })?;
     match &inner.fields.get(*last)?.kind {
         Some(Kind::StringValue(text)) => Some(text.clone()),
         _ => None,
