@@ -137,11 +137,9 @@ pub(crate) enum Command {
     /// The record of every change
     #[command(subcommand)]
     Events(Events),
-    /// Look at all of a Roster, and say what is wrong and what to do
+    // A sentence here would take the place of their own, the long one too.
     Doctor(Doctor),
-    /// Write members, groups or grants to a file
     Export(Export),
-    /// Make members, groups or grants from a file; safe to run again
     Import(Import),
     /// Print what a shell needs to complete this command line
     #[command(after_help = "\

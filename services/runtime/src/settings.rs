@@ -299,6 +299,7 @@ mod tests {
     use super::*;
 
     #[derive(Debug, Parser)]
+    #[command(name = "plain")]
     struct Plain {
         #[command(flatten)]
         some: Inner,

@@ -163,29 +163,33 @@ impl Told<'_> {
         sentences.extend(
             remedies
                 .iter()
-                .map(|remedy| self.would(remedy, remedies, holder)),
+                .map(|remedy| self.would(remedy, answer, remedies)),
         );
         sentences
     }
 
     /// What a remedy would do, with what else is needed beside it.
-    fn would(&self, remedy: &Remedy, remedies: &[Remedy], holder: &Holder) -> String {
+    fn would(&self, remedy: &Remedy, answer: &Answer, all: &[Remedy]) -> String {
         let what = described(&remedy.target);
+        let is_role = |remedy: &Remedy| matches!(remedy.target.id, TargetId::Role(_));
         let beside = match remedy.target.id {
-            TargetId::Role(id) if !self.facts.reaches_all(id) => remedies
-                .iter()
-                .find(|other| matches!(other.target.id, TargetId::BusinessEntity(_)))
-                .map(|entity| format!(" together with the {}", described(&entity.target))),
-            TargetId::Role(_) => None,
-            TargetId::BusinessEntity(_) => remedies
-                .iter()
-                .any(|other| matches!(other.target.id, TargetId::Role(_)))
-                .then(|| " together with such a role".to_owned()),
-        }
-        .unwrap_or_default();
-        let then = match holder.active {
-            true => "",
-            false => ", once the member is reactivated",
+            TargetId::Role(id)
+                if answer.missing.contains(&Denial::NotReached) && !self.facts.reaches_all(id) =>
+            {
+                let entity = all.iter().find(|other| !is_role(other));
+                let entity = entity.map_or("a business entity".to_owned(), |entity| {
+                    format!("the {}", described(&entity.target))
+                });
+                format!(" together with {entity}")
+            }
+            TargetId::BusinessEntity(_) if all.iter().any(is_role) => {
+                " together with such a role".to_owned()
+            }
+            _ => String::new(),
+        };
+        let then = match answer.missing.contains(&Denial::MemberInactive) {
+            true => ", once the member is reactivated",
+            false => "",
         };
         let by = match &remedy.group {
             Some((_, group)) => format!("the group \"{group}\" gives that"),

@@ -19,7 +19,7 @@ use crate::{arguments::parse_time, connection::Settings, failure::Failure, show}
 /// How long one question may take: whoever waits longer is ill.
 const PATIENCE: Duration = Duration::from_secs(6);
 
-/// Looks at all of a Roster.
+/// Look at all of a Roster, and say what is wrong and what to do
 #[derive(Args, Debug)]
 #[command(
     long_about = "\

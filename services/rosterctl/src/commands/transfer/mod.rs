@@ -23,7 +23,7 @@ use self::{
 use super::{Outcome, groups::Prefix, print};
 use crate::{arguments::DryRun, connection::Settings, failure::Failure, show};
 
-/// Writes what a site has to a file.
+/// Write members, groups or grants to a file
 #[derive(Args, Debug)]
 #[command(
     long_about = "\
@@ -50,7 +50,7 @@ pub(crate) struct Export {
     format: Option<Format>,
 }
 
-/// Makes what a file says.
+/// Make members, groups or grants from a file; safe to run again
 #[derive(Args, Debug)]
 #[command(
     long_about = about_import(),
