@@ -1,15 +1,35 @@
 //! `rosterctl doctor`: everything that it looks at is really broken, one thing at a time.
 
-use std::time::Duration;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+    time::Duration,
+};
 
 use identity_proto::v1 as pb;
 use identity_tests::{
+    certificates::Authority,
     faults::Proxy,
-    rosterctl::Rosterctl,
+    rosterctl::{Answer, Rosterctl},
     world::{BOOTSTRAP, Settings, Site, World},
 };
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        ServerConfig,
+        crypto::ring,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    },
+};
 
 /// A Roster in good health, and an operator who may read.
 struct Ward {
@@ -95,12 +115,24 @@ impl Ward {
     }
 
     async fn examine_by(&self, ctl: &Rosterctl, arguments: &[&str]) -> Report {
+        self.examine_with(ctl, arguments, &[]).await
+    }
+
+    async fn examine_with(
+        &self,
+        ctl: &Rosterctl,
+        arguments: &[&str],
+        variables: &[(&str, &Path)],
+    ) -> Report {
         let all: Vec<&str> = ["--output", "json", "doctor"]
             .iter()
             .chain(arguments)
             .copied()
             .collect();
-        let answer = ctl.run(&all).await;
+        let mut command = ctl.command(&all);
+        command.envs(variables.iter().copied());
+        let output = tokio::task::spawn_blocking(move || command.output()).await;
+        let answer = Answer::of(output.unwrap().unwrap());
         assert!(answer.err.is_empty(), "{answer:?}");
         Report {
             code: answer.code,
@@ -383,4 +415,101 @@ async fn a_database_with_another_time_is_noticed() {
     report.only(&["clock"]);
     report.is("clock", "wrong", "the database is 90.");
     report.is("clock", "wrong", "s ahead of identity");
+}
+
+/// What stands before a facade: speaks TLS, and passes on what comes to the port that it is told.
+async fn ingress(authority: &Authority) -> (u16, watch::Sender<u16>) {
+    let certified = authority.server();
+    let certificate = CertificateDer::from_pem_slice(certified.pem.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(certified.key.as_bytes()).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (target, to) = watch::channel(0);
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let (acceptor, to) = (acceptor.clone(), *to.borrow());
+            tokio::spawn(async move {
+                // A client that does not trust it goes away.
+                let Ok(mut client) = acceptor.accept(client).await else {
+                    return;
+                };
+                let mut facade = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
+                copy_bidirectional(&mut client, &mut facade).await.ok();
+            });
+        }
+    });
+    (port, target)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_facade_behind_tls_is_known_by_its_certificate() {
+    let authority = Authority::new();
+    let (port, target) = ingress(&authority).await;
+    let url = format!("https://127.0.0.1:{port}");
+    let ward = Ward::open(Settings {
+        facade: vec![("ROSTER_PUBLIC_URL", url.clone())],
+        ..Settings::default()
+    })
+    .await;
+    target.send_replace(ward.world.facade.port());
+    let folder = tempfile::tempdir().unwrap();
+    let (trusted, strange) = (
+        folder.path().join("own.pem"),
+        folder.path().join("other.pem"),
+    );
+    fs::write(&trusted, &authority.pem).unwrap();
+    fs::write(&strange, Authority::new().pem).unwrap();
+    let examine = async |authority: &Path| {
+        let arguments = ["--facade", &url];
+        ward.examine_with(&ward.ctl, &arguments, &[("SSL_CERT_FILE", authority)])
+            .await
+    };
+    let report = examine(&trusted).await;
+    report.only(&[]);
+    report.is("facade", "good", "and reaches identity");
+    let report = examine(&strange).await;
+    report.only(&["facade"]);
+    report.is("facade", "wrong", "certificate");
+}
+
+/// A library that, loaded first, lets the clock of a process be 90 seconds ahead.
+fn wrong_clock(folder: &Path) -> PathBuf {
+    let (source, library) = (folder.join("clock.c"), folder.join("clock.so"));
+    let text = "#define _GNU_SOURCE\n#include <dlfcn.h>\n#include <time.h>\n\
+        int clock_gettime(clockid_t id, struct timespec *at) {\n\
+          int (*real)(clockid_t, struct timespec *) = dlsym(RTLD_NEXT, \"clock_gettime\");\n\
+          int outcome = real(id, at);\n\
+          if (id == CLOCK_REALTIME) at->tv_sec += 90;\n\
+          return outcome;\n}\n";
+    fs::write(&source, text).unwrap();
+    let mut compiler = Command::new("cc");
+    compiler
+        .args(["-shared", "-fPIC", "-o"])
+        .arg(&library)
+        .arg(&source)
+        .arg("-ldl");
+    let output = compiler.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    library
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_with_another_time_is_noticed() {
+    let ward = Ward::open(Settings::default()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let clock = wrong_clock(folder.path());
+    let arguments = ["--facade", &ward.facade];
+    let report = ward
+        .examine_with(&ward.ctl, &arguments, &[("LD_PRELOAD", &clock)])
+        .await;
+    report.only(&["clock"]);
+    report.is("clock", "wrong", "behind this machine");
+    report.is("clock", "wrong", "the database agrees with identity");
 }

@@ -296,6 +296,7 @@ mod tests {
             ("ROSTER_SITE_DOMAIN", "acme"),
             ("ROSTER_BOOTSTRAP_TOKEN", "boot"),
             ("ROSTER_SERVICE_TOKEN", "service"),
+            ("ROSTER_SCIM_URL", "http://127.0.0.1:9480/acme/scim/v2"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into()
@@ -323,6 +324,8 @@ mod tests {
             "Bearer boot"
         );
         assert_eq!(token(&settings, Purpose::Work).unwrap(), "Bearer service");
+        assert_eq!(token(&settings, Purpose::Look).unwrap(), "Bearer service");
+        assert_eq!(settings.facade().unwrap(), "http://127.0.0.1:9480");
     }
 
     #[test]
@@ -334,6 +337,7 @@ mod tests {
         let settings = Settings::of(&elsewhere, |_| None, &dev_env()).unwrap();
         assert_eq!(token(&settings, Purpose::Administer), None);
         assert_eq!(settings.site, None);
+        assert_eq!(settings.facade(), None);
     }
 
     #[test]
