@@ -222,6 +222,8 @@ async fn with_an_authority_for_clients_nobody_connects_without_its_certificate()
     // An operator's command line too, and its health checks.
     let folder = secured.folder.path();
     let ctl = Rosterctl::new(&world, token, folder).at(&secured.url());
+    let strange = folder.join("strange.crt");
+    fs::write(&strange, &Authority::new().pem).unwrap();
     for command in [&["members", "list"][..], &["doctor"]] {
         let run = |variables: &[(&'static str, String)]| {
             let mut command = ctl.command(command);
@@ -234,6 +236,11 @@ async fn with_an_authority_for_clients_nobody_connects_without_its_certificate()
         let only_trusting = run(&variables[..1]);
         let expected = if command[0] == "doctor" { 7 } else { 5 };
         assert_eq!(only_trusting.code, Some(expected), "{only_trusting:?}");
+        let strange = run(&[("ROSTER_IDENTITY_CA", strange.display().to_string())]);
+        assert!(
+            format!("{}{}", strange.out, strange.err).contains("certificate"),
+            "{strange:?}"
+        );
         let half = run(&variables[..2]);
         assert_eq!(half.code, Some(2), "{half:?}");
         assert!(half.err.contains("go together"), "{half:?}");

@@ -59,6 +59,9 @@ fn judge(groups: &[Group], prefix: &str, domain: &str, outside: OutsideGroups) -
             ),
         );
     }
+    if groups.is_empty() {
+        return Finding::good(CHECK, "there are no groups yet");
+    }
     match (others.is_empty(), outside) {
         (true, _) => Finding::good(
             CHECK,

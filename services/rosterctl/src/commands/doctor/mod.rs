@@ -14,7 +14,7 @@ use serde_json::json;
 
 use self::identity::Patient;
 use super::{Outcome, groups::Prefix, print};
-use crate::{arguments::parse_time, connection::Settings, failure::Failure, show};
+use crate::{arguments::parse_time, connection::Settings, failure::Failure};
 
 /// How long one question may take: whoever waits longer is ill.
 const PATIENCE: Duration = Duration::from_secs(6);
@@ -164,10 +164,19 @@ fn text(findings: &[Finding], wrong: usize) -> String {
             lines.push(format!("{:<27}do: {remedy}", ""));
         }
     }
-    let summary = match wrong {
-        0 => "Nothing is wrong.".to_owned(),
-        1 => "1 check is wrong.".to_owned(),
-        _ => format!("{} are wrong.", show::count(wrong as i64, "check")),
+    let looks = findings
+        .iter()
+        .filter(|finding| finding.verdict == Verdict::Look)
+        .count();
+    let wrong = match wrong {
+        0 => "Nothing is wrong".to_owned(),
+        1 => "1 check is wrong".to_owned(),
+        many => format!("{many} checks are wrong"),
+    };
+    let summary = match looks {
+        0 => format!("{wrong}."),
+        1 => format!("{wrong}; 1 deserves a look."),
+        many => format!("{wrong}; {many} deserve a look."),
     };
     lines.push(String::new());
     lines.push(summary);
