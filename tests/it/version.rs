@@ -55,7 +55,10 @@ async fn every_program_says_its_build_in_its_version_log_spans_and_metrics() {
             assert!(first.contains(&part), "{part}: {first}");
         }
         let metrics = service.metrics().unwrap();
-        let line = format!("roster_build_info{{version=\"{version}\",commit=\"{commit}\"}} 1");
+        let line = format!(
+            "target_info{{service_name=\"{}\",service_version=\"{version}\",vcs_ref_head_revision=\"{commit}\"}} 1",
+            service.name()
+        );
         assert!(metrics.lines().any(|found| found == line), "{metrics}");
         let mut spans = Vec::new();
         for _ in 0..100 {

@@ -41,12 +41,13 @@ pub struct Config {
         value_name = "ADDR"
     )]
     pub admin_listen: SocketAddr,
-    /// The gRPC address of identity; it begins with https:// where identity speaks TLS.
+    /// The gRPC address of identity, or several, separated by commas; it begins with https:// where identity
+    /// speaks TLS. Requests are spread over all processes behind it, which are looked up every 5 seconds.
     #[arg(
         long,
         env = "ROSTER_IDENTITY_URL",
         default_value = "http://127.0.0.1:8481",
-        value_parser = url,
+        value_parser = urls,
         value_name = "URL"
     )]
     pub identity_url: String,
@@ -87,6 +88,16 @@ pub struct Config {
     #[arg(long, env = "ROSTER_BULK_MAX_PAYLOAD_BYTES", default_value_t = 1 << 20,
         value_parser = number::<usize>(1..=LARGEST_GROUP), value_name = "BYTES")]
     pub max_bulk_body: usize,
+    /// How long to answer "not ready" before refusing new connections when told to stop, 0 to 600000
+    /// milliseconds: as long as whoever spreads requests may take to notice.
+    #[arg(
+        long,
+        env = "ROSTER_DRAIN_DELAY_MS",
+        default_value = "0",
+        value_parser = number::<u64>(0..=600_000),
+        value_name = "MS"
+    )]
+    pub drain_delay_ms: u64,
     /// Logs and traces.
     #[command(flatten)]
     pub telemetry: TelemetryArgs,
@@ -117,6 +128,16 @@ fn milliseconds(most: u64) -> impl Fn(&str) -> Result<Duration, String> + Clone 
 fn prefix(text: &str) -> Result<String, String> {
     group_convention::prefix(text)
         .map_err(|_| "must be a text without slashes and surrounding space".to_owned())
+}
+
+fn urls(text: &str) -> Result<String, String> {
+    match text.split(',').all(|one| url(one.trim()).is_ok()) {
+        true => Ok(text.to_owned()),
+        false => Err(
+            "must be one URL that begins with http:// or https://, or several, separated by commas"
+                .to_owned(),
+        ),
+    }
 }
 
 fn public_url(text: &str) -> Result<String, String> {

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod metrics;
 pub mod propagation;
+pub mod rpc;
 pub mod settings;
 pub mod shutdown;
 pub mod telemetry;

@@ -56,8 +56,9 @@ impl ClientTlsArgs {
             .collect()
     }
 
-    /// Notes what of these settings does not go with an address, or can't be read.
-    pub fn check(&self, url: &str, mistakes: &mut Mistakes) {
+    /// Notes what of these settings does not go with the addresses of identity, separated by commas, or can't be
+    /// read.
+    pub fn check(&self, urls: &str, mistakes: &mut Mistakes) {
         let all = [
             ("ROSTER_IDENTITY_CA", &self.identity_ca),
             ("ROSTER_IDENTITY_CERT", &self.identity_cert),
@@ -85,16 +86,17 @@ impl ClientTlsArgs {
                 readable = false;
             }
         }
-        // An address that can't be one is noted as such.
-        let Ok(endpoint) = Endpoint::from_shared(url.to_owned()) else {
+        if !readable {
             return;
-        };
-        if readable && let Err(why) = self.secure(endpoint) {
-            mistakes.note(
-                "ROSTER_IDENTITY_URL",
-                Some(url),
-                format!("must go with the files of TLS: {why}"),
-            );
+        }
+        for url in urls.split(',').map(str::trim) {
+            // An address that can't be one is noted as such.
+            if let Ok(endpoint) = Endpoint::from_shared(url.to_owned())
+                && let Err(why) = self.secure(endpoint)
+            {
+                let must = format!("must go with the files of TLS: {why}");
+                mistakes.note("ROSTER_IDENTITY_URL", Some(url), must);
+            }
         }
     }
 

@@ -2,10 +2,6 @@
 
 use std::sync::LazyLock;
 
-use prometheus_client::metrics::{family::Family, gauge::Gauge};
-
-use crate::metrics::Metrics;
-
 /// The version of the source.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -21,13 +17,4 @@ pub const COMMIT: &str = match option_env!("ROSTER_COMMIT") {
 pub fn stamp() -> &'static str {
     static STAMP: LazyLock<String> = LazyLock::new(|| format!("{VERSION} (commit {COMMIT})"));
     &STAMP
-}
-
-/// Shows both as the labels of `roster_build_info`, whose value is 1.
-pub fn register(metrics: &Metrics) {
-    let build: Family<Vec<(&str, &str)>, Gauge> = Family::default();
-    let build = metrics.register("roster_build_info", "Which build this process is", build);
-    build
-        .get_or_create(&vec![("version", VERSION), ("commit", COMMIT)])
-        .set(1);
 }

@@ -59,6 +59,17 @@ pub(super) fn in_force(alias: &str, moment: Moment) -> String {
     }
 }
 
+/// That the grant `alias` holds at the moment. `q` has as `ended_by` when what ran out is over at the latest.
+pub(super) fn grant_in_force(alias: &str, moment: Moment) -> String {
+    let in_force = in_force(alias, moment);
+    match moment.ended_by {
+        None => in_force,
+        Some(_) => format!(
+            "{in_force} AND ({alias}.ends_at IS NULL OR {alias}.ends_at > (SELECT ended_by FROM q))"
+        ),
+    }
+}
+
 /// That what `alias` names, by the id in `column`, is there at the moment. Two events may have one time: then
 /// the event that tells of its making decides, which there is but for what was made with the site.
 fn there(alias: &str, column: &str, moment: Moment) -> String {
@@ -101,7 +112,7 @@ pub(super) fn facts(
     let statement = sql(
         "read access",
         format!(
-            "WITH q AS (SELECT ?::uuid AS site, ?::bigint AS n, ?::text[] AS permissions), \
+            "WITH q AS (SELECT ?::uuid AS site, ?::bigint AS n, ?::timestamptz AS ended_by, ?::text[] AS permissions), \
              who AS ( \
                SELECT a.ord, m.member_id, m.user_name \
                FROM unnest(?::int[], ?::uuid[]) a(ord, id) \
@@ -176,7 +187,7 @@ pub(super) fn facts(
             member_there = there("m", "member_id", moment),
             membership = in_force("gm", moment),
             target = in_force("t", moment),
-            grant = in_force("d", moment),
+            grant = grant_in_force("d", moment),
             activity = in_force("a", moment),
             permission = in_force("p", moment),
             role_there = there("r", "role_id", moment),
@@ -202,6 +213,7 @@ pub(super) fn facts(
     let statement = statement
         .bind::<SqlUuid, _>(tx.site_id())
         .bind::<BigInt, _>(moment.revision)
+        .bind::<Nullable<Timestamptz>, _>(moment.ended_by)
         .bind::<Nullable<Array<Text>>, _>(wanted.permissions.clone())
         .bind::<Array<Integer>, _>(ids.0)
         .bind::<Array<SqlUuid>, _>(ids.1)

@@ -48,7 +48,7 @@ pub(crate) struct Doctor {
     )]
     facade: Option<String>,
     /// How long an identity provider may be silent: 7d, 12h, 30m
-    #[arg(long, default_value = "7d", value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, default_value = "3d", value_name = "TIME", value_parser = parse_time)]
     silent_after: Duration,
     #[command(flatten)]
     prefix: Prefix,
