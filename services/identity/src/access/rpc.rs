@@ -378,6 +378,7 @@ impl From<Remedy> for pb::Remedy {
             target: Some(remedy.target.into()),
             group_id,
             group_display_name,
+            alone: remedy.alone,
         }
     }
 }

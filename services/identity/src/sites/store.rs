@@ -216,7 +216,7 @@ pub(super) fn get_several<'a>(
     let statement = sql(
         "get sites",
         format!(
-            "SELECT NULL::text AS sort_key, {VERSION}, {SITE_COLUMNS} \
+            "SELECT NULL::text AS sort_key, {VERSION}, {SITE_COLUMNS}, {NOW} \
              FROM sites s JOIN site_clocks k USING (site_id) \
              WHERE s.site_id = ANY(?) OR s.domain_key = ANY(?)"
         ),
