@@ -11,7 +11,6 @@ PROGRAMS := $(TARGET)/debug
 BUF := npx --yes @bufbuild/buf@1.75.0
 # A tool that a target of test-all needs: missing, it fails in continuous integration (CI is set) and is
 # skipped by name elsewhere.
-TOOL ?= docker
 need = command -v $(1) >/dev/null 2>&1 || { echo "$@: skipped: it needs $(2)" >&2; test -z "$$CI"; exit; }
 
 .PHONY: help run demo test conformance test-contract test-kubernetes test-images build-tls test-tls test-all \
@@ -47,21 +46,36 @@ test-tls: build build-tls ## Test the build with TLS to the database
 	ROSTER_TLS_IDENTITY="$(abspath $(TARGET))/tls/debug/identity" \
 	  $(CARGO) test --locked --workspace --test it -- tls
 
+# The commit before the newest migration stands for the release that runs while it is applied.
+PREVIOUS ?= $(shell git log -1 --diff-filter=A --format=%H -- migrations)^
+BEFORE := $(abspath $(TARGET))/previous
+
+.PHONY: test-upgrade
+test-upgrade: build ## Run the services of before the newest migration on the new schema (needs git)
+	@$(call need,git,git)
+	@rm -rf "$(BEFORE)/source" && mkdir -p "$(BEFORE)/source"
+	git archive $(PREVIOUS) | tar -x -C "$(BEFORE)/source"
+	cd "$(BEFORE)/source" && $(CARGO) build --locked --package identity-service --package scim-facade --bins \
+	  --target-dir "$(BEFORE)/target"
+	ROSTER_PREVIOUS="$(BEFORE)/target/debug" $(CARGO) test --locked --workspace --test it -- upgrade
+
 test-contract: ## Lint the gRPC contract and refuse what breaks callers of the last release (needs Node)
 	@$(call need,npx,Node.js with npx); cd proto && $(BUF) lint && $(BUF) breaking --against released.binpb
 
 test-kubernetes: build ## Check k8s/ against the schemas, the rules and the programs (needs Debian's apt, Node)
 	@$(call need,apt-get,Debian's apt); $(call need,npm,Node.js with npm); tests/kubernetes/run
 
-# Root, so that the images' programs can be run in their own root file systems.
+# Where CI is set it installs buildah, too. As root only: it runs the images' programs in their own root file systems.
 test-images: build build-tls ## Build the images' last stages and look at what is in them (needs buildah, root)
-	@$(call need,buildah,Debian's buildah); test "$$(id -u)" = 0 || { \
-	  echo "$@: skipped: it needs root" >&2; test -z "$$CI"; exit; }; \
-	  PYTHONDONTWRITEBYTECODE=1 "$$(tests/venv tests/images/requirements.txt)" -m pytest \
-	    --quiet --tb=short -p no:cacheprovider tests/images
+	@test "$$(id -u)" = 0 || { echo "$@: skipped: it needs root" >&2; test -z "$$CI"; exit; }; \
+	  test -z "$$CI" || command -v buildah >/dev/null || \
+	    { apt-get update --quiet --quiet && apt-get install --quiet --quiet --yes --no-install-recommends buildah; }; \
+	  $(call need,buildah,Debian's buildah); tests/images/run
 
 # In this order: the output of all of it ends in a summary of cargo's.
-test-all: test-contract test-kubernetes test-images test test-tls ## Everything, also what needs more than make test
+test-all: test-contract test-kubernetes test-images test test-upgrade test-tls ## Everything, also what needs more than make test
+
+TOOL ?= docker
 
 images: ## Build the images of both services [TOOL=docker, or buildah]
 	@images/build "$(TOOL)"

@@ -22,7 +22,12 @@ use identity_proto::v1::{
     credential_service_client::CredentialServiceClient, group_service_client::GroupServiceClient,
     member_service_client::MemberServiceClient, role_service_client::RoleServiceClient, site_ref,
 };
-use identity_runtime::{propagation, tls::ClientTlsArgs};
+use identity_runtime::{
+    propagation,
+    rpc::{code_name, is_fault},
+    telemetry::record_failure,
+    tls::ClientTlsArgs,
+};
 use prost::Message;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -33,7 +38,10 @@ use tonic::{
 };
 use tracing::{Instrument, Span, field};
 
-use crate::peers::Peers;
+use crate::{
+    metrics::{CallLabels, CallMeters},
+    peers::Peers,
+};
 
 /// The largest answer: a page of groups with their members.
 const MAX_ANSWER: usize = 256 << 20;
@@ -56,6 +64,7 @@ const UNSENT_MOST: u32 = 6;
 #[derive(Clone, Debug)]
 pub(crate) struct Backend {
     peers: Peers,
+    meters: CallMeters,
 }
 
 impl Backend {
@@ -63,10 +72,12 @@ impl Backend {
     pub(crate) fn new(
         urls: &str,
         tls: &ClientTlsArgs,
+        meters: CallMeters,
         stop: &CancellationToken,
     ) -> Result<Self, String> {
         Ok(Self {
             peers: Peers::new(urls, tls, stop)?,
+            meters,
         })
     }
 }
@@ -109,15 +120,15 @@ enum Kind {
     Write,
 }
 
-/// One method a call: the request's site is the caller's.
+/// One method a call, by its name in the contract: the request's site is the caller's.
 macro_rules! calls {
-    ($($(#[$doc:meta])* $kind:ident $service:ident.$method:ident($request:ident) -> $response:ident;)*) => {
+    ($($(#[$doc:meta])* $kind:ident $name:literal $service:ident.$method:ident($request:ident) -> $response:ident;)*) => {
         $(
             $(#[$doc])*
             pub(crate) async fn $method(&self, mut message: $request) -> Result<$response, Status> {
                 message.site = Some(self.site());
                 // Boxed: a request and all that hyper needs would make every handler's future large.
-                Box::pin(self.call(Kind::$kind, stringify!($method), message, |channel, request| async {
+                Box::pin(self.call(Kind::$kind, concat!("identity.v1.", $name), message, |channel, request| async {
                     $service(channel).$method(request).await
                 }))
                 .await
@@ -155,19 +166,19 @@ impl Caller {
     }
 
     calls! {
-        Read credentials.get_caller(GetCallerRequest) -> GetCallerResponse;
-        Write members.create_member(CreateMemberRequest) -> CreateMemberResponse;
-        Read members.get_member(GetMemberRequest) -> GetMemberResponse;
-        Read members.list_members(ListMembersRequest) -> ListMembersResponse;
-        Write members.update_member(UpdateMemberRequest) -> UpdateMemberResponse;
-        Write members.delete_member(DeleteMemberRequest) -> DeleteMemberResponse;
-        Write groups.create_group(CreateGroupRequest) -> CreateGroupResponse;
-        Read groups.get_group(GetGroupRequest) -> GetGroupResponse;
-        Read groups.list_groups(ListGroupsRequest) -> ListGroupsResponse;
-        Write groups.update_group(UpdateGroupRequest) -> UpdateGroupResponse;
-        Write groups.delete_group(DeleteGroupRequest) -> DeleteGroupResponse;
-        Read roles.list_roles(ListRolesRequest) -> ListRolesResponse;
-        Read business_entities.list_business_entities(ListBusinessEntitiesRequest)
+        Read "CredentialService/GetCaller" credentials.get_caller(GetCallerRequest) -> GetCallerResponse;
+        Write "MemberService/CreateMember" members.create_member(CreateMemberRequest) -> CreateMemberResponse;
+        Read "MemberService/GetMember" members.get_member(GetMemberRequest) -> GetMemberResponse;
+        Read "MemberService/ListMembers" members.list_members(ListMembersRequest) -> ListMembersResponse;
+        Write "MemberService/UpdateMember" members.update_member(UpdateMemberRequest) -> UpdateMemberResponse;
+        Write "MemberService/DeleteMember" members.delete_member(DeleteMemberRequest) -> DeleteMemberResponse;
+        Write "GroupService/CreateGroup" groups.create_group(CreateGroupRequest) -> CreateGroupResponse;
+        Read "GroupService/GetGroup" groups.get_group(GetGroupRequest) -> GetGroupResponse;
+        Read "GroupService/ListGroups" groups.list_groups(ListGroupsRequest) -> ListGroupsResponse;
+        Write "GroupService/UpdateGroup" groups.update_group(UpdateGroupRequest) -> UpdateGroupResponse;
+        Write "GroupService/DeleteGroup" groups.delete_group(DeleteGroupRequest) -> DeleteGroupResponse;
+        Read "RoleService/ListRoles" roles.list_roles(ListRolesRequest) -> ListRolesResponse;
+        Read "BusinessEntityService/ListBusinessEntities" business_entities.list_business_entities(ListBusinessEntitiesRequest)
             -> ListBusinessEntitiesResponse;
     }
 
@@ -197,6 +208,7 @@ impl Caller {
             && let Some(pause) = again.after(status)
             && Instant::now() + pause < self.deadline
         {
+            self.backend.meters.again(!is_unsent(status));
             sleep(pause).await;
             kept = Some(message.clone());
             outcome = self.attempt(method, message, &rpc).await;
@@ -215,11 +227,15 @@ impl Caller {
     ) -> Result<A, Status> {
         let span = tracing::info_span!(
             "rpc.client",
+            otel.name = method,
             otel.kind = "client",
-            rpc.system = "grpc",
+            rpc.system.name = "grpc",
             rpc.method = method,
-            rpc.grpc.status_code = field::Empty,
+            rpc.response.status_code = field::Empty,
+            server.address = field::Empty,
+            server.port = field::Empty,
         );
+        let begun = Instant::now();
         async {
             let mut request = Request::new(message);
             request
@@ -234,6 +250,9 @@ impl Caller {
             request.set_timeout(self.deadline.saturating_duration_since(Instant::now()));
             let answered = async {
                 let peer = self.backend.peers.next().await;
+                let address = peer.address();
+                Span::current().record("server.address", field::display(address.ip()));
+                Span::current().record("server.port", address.port());
                 let outcome = rpc(peer.channel(), request).await;
                 if outcome.as_ref().is_err_and(is_unreachable) {
                     self.backend.peers.is_out(&peer);
@@ -245,7 +264,22 @@ impl Caller {
                 Err(_) => Err(Status::deadline_exceeded("no answer within the deadline")),
             };
             let code = outcome.as_ref().err().map_or(Code::Ok, Status::code);
-            Span::current().record("rpc.grpc.status_code", i32::from(code));
+            let name = code_name(code);
+            Span::current().record("rpc.response.status_code", name);
+            let error_type = if code == Code::Ok { "" } else { name };
+            if !error_type.is_empty() {
+                record_failure(error_type, is_fault(code));
+            }
+            let labels = CallLabels {
+                rpc_system_name: "grpc",
+                rpc_method: method,
+                rpc_response_status_code: name,
+                error_type,
+            };
+            self.backend
+                .meters
+                .duration
+                .observe(&labels, begun.elapsed());
             outcome
         }
         .instrument(span)

@@ -13,6 +13,7 @@ mod effect;
 mod entitlements;
 mod groups;
 mod lists;
+mod metrics;
 mod observe;
 pub mod offline;
 mod peers;

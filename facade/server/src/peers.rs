@@ -53,6 +53,11 @@ impl Peer {
         self.channel.clone()
     }
 
+    /// Where it is.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.key.1
+    }
+
     fn is_passed_over(&self) -> bool {
         self.passed_over_until
             .lock()

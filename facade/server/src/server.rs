@@ -23,7 +23,7 @@ use crate::{
     app::{self, App},
     backend::Backend,
     config::Config,
-    observe::Meters,
+    metrics::{CallMeters, Meters},
 };
 
 /// How much longer than one request may take the drain waits for the last one.
@@ -56,7 +56,7 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error + Send + Sync>> {
 async fn serve(config: Config) -> Result<(), Box<dyn Error + Send + Sync>> {
     let stop = shutdown::on_signal()?;
     let stopped = CancellationToken::new();
-    let metrics = Metrics::new();
+    let metrics = Metrics::new("facade");
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|error| format!("can't listen on {}: {error}", config.listen))?;
@@ -77,7 +77,12 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error + Send + Sync>> {
     let drain = config.body_timeout + config.request_timeout + DRAIN_MARGIN;
     let drain_delay = Duration::from_millis(config.drain_delay_ms);
     let header_timeout = config.header_timeout;
-    let backend = Backend::new(&config.identity_url, &config.tls, &stop)?;
+    let backend = Backend::new(
+        &config.identity_url,
+        &config.tls,
+        CallMeters::new(&metrics),
+        &stop,
+    )?;
     let app = App::new(config, backend, Meters::new(&metrics));
     tracing::info!(%address, "serving SCIM");
 
