@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod python;
 pub mod rosterctl;
 pub mod rpc;
+pub mod rules;
 pub mod scim;
 pub mod watch;
 pub mod world;
