@@ -4,7 +4,7 @@ wrong."""
 import ipaddress
 from urllib.parse import urlsplit
 
-from objects import name_of, selects
+from objects import name_of, namespace_of, selects
 
 
 def rules_of(policy):
@@ -16,15 +16,26 @@ def rules_of(policy):
 
 
 def nothing_is_open_by_default(objects):
-    """Every pod is denied both ways by a policy that allows nothing."""
-    closed = [
-        policy["spec"]["podSelector"]
-        for policy in objects.of("NetworkPolicy")
-        if set(policy["spec"].get("policyTypes", [])) == {"Ingress", "Egress"} and not list(rules_of(policy))
-    ]
-    for owner, labels in objects.labels_of_pods():
-        if not any(selects(selector, labels) for selector in closed):
+    """Both ways of every pod are the matter of some policy, and what comes to the services' namespace later is
+    denied by one that allows nothing."""
+    policies = objects.of("NetworkPolicy")
+    for owner, namespace, labels in objects.selectable():
+        ways = set()
+        for policy in policies:
+            if namespace_of(policy) == namespace and selects(policy["spec"]["podSelector"], labels):
+                ways |= set(policy["spec"]["policyTypes"])
+        if ways != {"Ingress", "Egress"}:
             yield f"{owner}: nothing denies what no policy allows"
+    closed = [
+        policy
+        for policy in policies
+        if namespace_of(policy) == "roster"
+        and policy["spec"]["podSelector"] == {}
+        and set(policy["spec"]["policyTypes"]) == {"Ingress", "Egress"}
+        and not list(rules_of(policy))
+    ]
+    if not closed:
+        yield "nothing denies what no policy allows to a pod that is added"
 
 
 def every_way_is_named(objects):
@@ -44,24 +55,36 @@ def every_way_is_named(objects):
                     yield f"{where}: every pod of every namespace"
 
 
+def peers_here(objects, policy, peers):
+    """Of the peers, those whose pods are among the objects: a namespace and a selector. What is named with its
+    namespace may be somebody else's."""
+    for peer in peers or []:
+        selector = peer.get("podSelector", {})
+        if "namespaceSelector" in peer:
+            namespace = peer["namespaceSelector"].get("matchLabels", {}).get("kubernetes.io/metadata.name")
+            if is_there(objects, namespace, selector):
+                yield namespace, selector
+        elif "podSelector" in peer:
+            yield namespace_of(policy), selector
+
+
+def is_there(objects, namespace, selector):
+    return any(at == namespace and selects(selector, labels) for _, at, labels in objects.selectable())
+
+
 def policies_fit_the_pods(objects):
-    pods = objects.pods()
     for policy in objects.of("NetworkPolicy"):
-        selector = policy["spec"]["podSelector"]
-        if not any(selects(selector, labels) for _, labels in objects.labels_of_pods()):
+        own = (namespace_of(policy), policy["spec"]["podSelector"])
+        if not is_there(objects, *own):
             yield f"{name_of(policy)}: selects no pod"
         for direction, peers, ports in rules_of(policy):
-            inside = [
-                peer["podSelector"]
-                for peer in peers or []
-                if "podSelector" in peer and "namespaceSelector" not in peer
-            ]
-            for one in inside:
-                if not any(selects(one, labels) for _, labels in objects.labels_of_pods()):
+            here = list(peers_here(objects, policy, peers))
+            for end in here:
+                if not is_there(objects, *end):
                     yield f"{name_of(policy)}, {direction}: names a pod that there is not"
-            ends = [selector] if direction == "in" else inside
-            for pod in pods:
-                if not any(selects(end, pod.labels) for end in ends):
+            ends = [own] if direction == "in" else here
+            for pod in objects.pods():
+                if not any(pod.namespace == at and selects(selector, pod.labels) for at, selector in ends):
                     continue
                 for port in ports or []:
                     if port.get("port") not in pod.ports():
@@ -70,7 +93,12 @@ def policies_fit_the_pods(objects):
 
 def services_lead_to_pods(objects):
     for service in objects.of("Service"):
-        behind = [pod for pod in objects.pods() if selects({"matchLabels": service["spec"]["selector"]}, pod.labels)]
+        selector = {"matchLabels": service["spec"]["selector"]}
+        behind = [
+            pod
+            for pod in objects.pods()
+            if pod.namespace == namespace_of(service) and selects(selector, pod.labels)
+        ]
         if not behind:
             yield f"{name_of(service)}: selects no pod"
         for pod in behind:

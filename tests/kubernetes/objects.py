@@ -12,6 +12,7 @@ class Pod:
 
     owner: str
     kind: str
+    namespace: str
     labels: dict
     spec: dict
 
@@ -71,14 +72,17 @@ class Objects:
             else:
                 continue
             labels = template["metadata"].get("labels", {})
-            made.append(Pod(name_of(one), one["kind"], labels, template["spec"]))
+            made.append(Pod(name_of(one), one["kind"], namespace_of(one), labels, template["spec"]))
         return made
 
-    def labels_of_pods(self):
-        """The labels of every pod, those that an operator makes included."""
-        labels = [(pod.owner, pod.labels) for pod in self.pods()]
-        labels += [(name_of(one), {"cnpg.io/cluster": one["metadata"]["name"]}) for one in self.of("Cluster")]
-        return labels
+    def selectable(self):
+        """Every pod as its owner, namespace and labels, those that an operator makes included."""
+        made = [(pod.owner, pod.namespace, pod.labels) for pod in self.pods()]
+        made += [
+            (name_of(one), namespace_of(one), {"cnpg.io/cluster": one["metadata"]["name"]})
+            for one in self.of("Cluster")
+        ]
+        return made
 
     def settings(self, pod_spec):
         """The environment of the first container: a value, or (secret, key)."""
@@ -93,6 +97,10 @@ class Objects:
                 reference = variable["valueFrom"]["secretKeyRef"]
                 found[variable["name"]] = (reference["name"], reference["key"])
         return found
+
+
+def namespace_of(one):
+    return one["metadata"].get("namespace", "default")
 
 
 def name_of(one):

@@ -103,6 +103,16 @@ BAD = [
         "nothing denies",
     ),
     (
+        network.nothing_is_open_by_default,
+        lambda o: drop(o, "NetworkPolicy", "opentelemetry-collector"),
+        "Deployment opentelemetry-collector: nothing denies",
+    ),
+    (
+        network.policies_fit_the_pods,
+        lambda o: spec(o, "NetworkPolicy", "collector")["egress"][0]["ports"][0].update(port=4318),
+        "Deployment opentelemetry-collector has no port 4318",
+    ),
+    (
         network.every_way_is_named,
         lambda o: spec(o, "NetworkPolicy", "facade")["egress"][0].pop("to"),
         "to or from anywhere",
@@ -219,12 +229,12 @@ BAD = [
         "can be read",
     ),
     (
-        whole.all_is_in_one_namespace,
+        whole.all_is_in_its_namespace,
         lambda o: o.get("Service", "facade")["metadata"].update(namespace="default"),
-        "not in the namespace",
+        "which there is not",
     ),
     (
-        whole.all_is_in_one_namespace,
+        whole.all_is_in_its_namespace,
         lambda o: o.get("Namespace", "roster")["metadata"].pop("labels"),
         "does not enforce",
     ),
