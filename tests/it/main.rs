@@ -41,6 +41,7 @@ mod lists;
 mod members;
 mod metrics;
 mod migrations;
+mod monitoring;
 mod odd_calls;
 mod okta_groups;
 mod okta_spec;

@@ -16,6 +16,7 @@ pub mod random;
 pub mod rolling;
 pub mod rosterctl;
 pub mod rpc;
+pub mod rules;
 pub mod scim;
 pub mod watch;
 pub mod world;
