@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on stops")]
 
 mod access;
+mod alerts;
 mod announced;
 mod as_of;
 mod assumed;

@@ -139,6 +139,8 @@ pub fn asked(expr: &str) -> Asked {
         if first == '{' {
             let end = matchers(rest, &mut asked);
             rest = &rest[end..];
+        } else if first == '"' {
+            rest = &rest[rest[1..].find('"').unwrap() + 2..];
         } else if first == '[' {
             rest = &rest[rest.find(']').unwrap() + 1..];
         } else if first.is_ascii_digit() {
@@ -220,6 +222,10 @@ mod tests {
                 "sum by (le, b) (rate(a_bucket{x=\"y\",z=~\"w\\\"}|(\"}[5m])) / on (c) 14.4 * (d or vector(0))"
             ),
             ("a_bucket d".to_owned(), "b= c= le= x=y z=".to_owned())
+        );
+        assert_eq!(
+            of("label_replace(a, \"b\", \"c\", \"\", \"\")"),
+            ("a".to_owned(), String::new())
         );
         assert_eq!(
             of("time() - max(a:b:c{l!=\"\"}) > 1e3\nand on (job)\ne"),
