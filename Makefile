@@ -46,7 +46,24 @@ test-tls: build ## Test the build with TLS to the database
 test-contract: ## Lint the gRPC contract and refuse what breaks callers of the last release (needs Node)
 	@$(call need,npx,Node.js with npx); cd proto && $(BUF) lint && $(BUF) breaking --against released.binpb
 
-test-all: test-contract test test-tls ## Everything, also what needs more than make test
+# Prometheus, Alertmanager and promtool as Debian has them. Continuous integration installs them where it may.
+.PHONY: test-monitoring observe
+test-monitoring: build ## Ask promtool about the alerts, and run the real chain (needs Debian's prometheus)
+	@if [ -n "$$CI" ] && [ "$$(id -u)" = 0 ] && ! command -v promtool >/dev/null 2>&1; then \
+	  apt-get update -qq && apt-get install -yqq --no-install-recommends prometheus prometheus-alertmanager >/dev/null; \
+	fi
+	@$(call need,promtool,the Debian package prometheus); \
+	  $(call need,prometheus-alertmanager,the Debian package prometheus-alertmanager); \
+	  "$(PROGRAMS)/roster-stack" rules "$(TARGET)/monitoring/rules" && \
+	  cp tests/promtool/*.yaml "$(TARGET)/monitoring/" && \
+	  promtool check rules "$(TARGET)"/monitoring/rules/*.yaml && \
+	  promtool test rules "$(TARGET)"/monitoring/*.yaml && \
+	  ROSTER_TEST_MONITORING=1 $(CARGO) test --locked --workspace --test it -- chain::
+
+observe: build ## Run everything with a collector, Prometheus and Alertmanager beside it, until Ctrl-C
+	@exec "$(PROGRAMS)/roster-stack" observe
+
+test-all: test-contract test test-tls test-monitoring ## Everything, also what needs more than make test
 
 # libFuzzer on stable Rust: the compiler's own coverage pass for everything that is built for FUZZ_HOST, which is this
 # machine, named so that build scripts and macros go without. facade/fuzz/README.md says what to do with a find.

@@ -10,6 +10,7 @@ mod bad_input;
 mod batch;
 mod bulk;
 mod catalogue;
+mod chain;
 mod citizenship;
 mod client;
 mod concurrency;

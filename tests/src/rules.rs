@@ -47,15 +47,6 @@ pub fn rules() -> Vec<Rule> {
         .collect()
 }
 
-/// The `groups` of a PrometheusRule as Prometheus itself takes them: the object's `spec`, moved to the margin.
-pub fn as_rule_file(object: &str) -> String {
-    let (_, spec) = object.split_once("\nspec:\n").unwrap();
-    let lines = spec
-        .lines()
-        .map(|line| line.strip_prefix("  ").unwrap_or(line));
-    lines.map(|line| format!("{line}\n")).collect()
-}
-
 /// Reads the rules of one file, which is laid out as ours are; promtool reads them as YAML.
 fn read_rules(text: &str) -> Vec<Rule> {
     let mut rules: Vec<Rule> = Vec::new();
@@ -247,6 +238,5 @@ mod tests {
             (rules[1].record.as_str(), rules[1].expr.as_str()),
             ("b:c", "vector(1)")
         );
-        assert!(as_rule_file(&format!("a: b\n{text}")).starts_with("groups:\n  - name: x\n"));
     }
 }
