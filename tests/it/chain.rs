@@ -64,8 +64,10 @@ async fn asked(port: u16, path: &str, good: impl Fn(&Value) -> bool) -> Value {
     let patience = Instant::now() + Duration::from_secs(30);
     loop {
         let answer = reqwest::get(&url).await.unwrap().text().await.unwrap();
-        let answer: Value = serde_json::from_str(&answer).unwrap();
-        if good(&answer["data"]) {
+        // Until it is ready it answers with a sentence.
+        if let Ok(answer) = serde_json::from_str::<Value>(&answer)
+            && good(&answer["data"])
+        {
             return answer["data"].clone();
         }
         assert!(Instant::now() < patience, "{path}: {answer}");
@@ -161,7 +163,12 @@ async fn prometheus_scrapes_both_and_a_cut_database_reaches_who_is_on_call() {
             .write_all(metrics.as_bytes())
             .unwrap();
         let output = promtool.wait_with_output().unwrap();
-        assert!(output.status.success(), "{}: {output:?}", service.name());
+        let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
+        // But of the one that is OpenTelemetry's.
+        let complaints = complaints
+            .lines()
+            .filter(|line| !line.starts_with("db_client_connection_count non-histogram"));
+        assert_eq!(complaints.collect::<Vec<_>>(), Vec::<&str>::new());
     }
 
     // The fault, and a minute later the alert, with the way to its runbook.
