@@ -72,8 +72,25 @@ test-images: build build-tls ## Build the images' last stages and look at what i
 	    { apt-get update --quiet --quiet && apt-get install --quiet --quiet --yes --no-install-recommends buildah; }; \
 	  $(call need,buildah,Debian's buildah); tests/images/run
 
+# Prometheus, Alertmanager and promtool as Debian has them. Continuous integration installs them where it may.
+.PHONY: test-monitoring observe
+test-monitoring: build ## Ask promtool about the alerts, and run the real chain (needs Debian's prometheus)
+	@if [ -n "$$CI" ] && [ "$$(id -u)" = 0 ] && ! command -v promtool >/dev/null 2>&1; then \
+	  apt-get update -qq && apt-get install -yqq --no-install-recommends prometheus prometheus-alertmanager >/dev/null; \
+	fi
+	@$(call need,promtool,the Debian package prometheus); \
+	  $(call need,prometheus-alertmanager,the Debian package prometheus-alertmanager); \
+	  "$(PROGRAMS)/roster-stack" rules "$(TARGET)/monitoring/rules" && \
+	  cp tests/promtool/*.yaml "$(TARGET)/monitoring/" && \
+	  promtool check rules "$(TARGET)"/monitoring/rules/*.yaml && \
+	  promtool test rules "$(TARGET)"/monitoring/*.yaml && \
+	  ROSTER_TEST_MONITORING=1 $(CARGO) test --locked --workspace --test it -- chain::
+
+observe: build ## Run everything with a collector, Prometheus and Alertmanager beside it, until Ctrl-C
+	@exec "$(PROGRAMS)/roster-stack" observe
+
 # In this order: the output of all of it ends in a summary of cargo's.
-test-all: test-contract test-kubernetes test-images test test-upgrade test-tls ## Everything, also what needs more than make test
+test-all: test-contract test-kubernetes test-images test-monitoring test test-upgrade test-tls ## Everything, also what needs more than make test
 
 TOOL ?= docker
 

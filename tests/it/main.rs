@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on stops")]
 
 mod access;
+mod alerts;
 mod announced;
 mod as_of;
 mod assumed;
@@ -9,6 +10,7 @@ mod bad_input;
 mod batch;
 mod bulk;
 mod catalogue;
+mod chain;
 mod citizenship;
 mod client;
 mod concurrency;

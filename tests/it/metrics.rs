@@ -39,6 +39,7 @@ async fn everything(world: &World, acme: &Site, salt: &str) {
     let add = json!([{ "op": "add", "path": "members", "value": [{ "value": Uuid::new_v4() }] }]);
     scim.patch(&format!("/Groups/{group}"), add).await.is(204);
     scim.delete(&format!("/Groups/{group}")).await.is(204);
+    assert_eq!(watch.numbers(3).await.len(), 3);
     let operations = json!([{ "method": "DELETE", "path": format!("/Users/{member}") }]);
     let bulk = json!({
         "schemas": ["urn:ietf:params:scim:api:messages:2.0:BulkRequest"], "Operations": operations,

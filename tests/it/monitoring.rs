@@ -219,3 +219,34 @@ fn dashboards_ask_for_metrics_that_there_are_and_show_all_of_them() {
         assert!(of_family, "no dashboard shows {metric}");
     }
 }
+
+#[test]
+fn promtool_is_asked_about_every_alert_with_series_that_there_are() {
+    let (mut fires, mut rests) = (BTreeSet::new(), BTreeSet::new());
+    for path in files("tests/promtool", "yaml") {
+        let text = fs::read_to_string(&path).unwrap();
+        for series in text.split("series: '").skip(1) {
+            exists(
+                &asked(series.split('\'').next().unwrap()),
+                &path.display().to_string(),
+            );
+        }
+        for check in text.split("alertname: ").skip(1) {
+            let mut lines = check.lines();
+            let alert = lines.next().unwrap().to_owned();
+            let rest = lines.next().unwrap().trim();
+            match rest {
+                "exp_alerts: []" => rests.insert(alert),
+                "exp_alerts:" => fires.insert(alert),
+                other => panic!("{other}"),
+            };
+        }
+    }
+    let alerts: BTreeSet<String> = rules()
+        .into_iter()
+        .map(|rule| rule.alert)
+        .filter(|name| !name.is_empty())
+        .collect();
+    assert_eq!(fires, alerts, "each is shown to fire");
+    assert_eq!(rests, alerts, "and to rest");
+}

@@ -113,9 +113,18 @@ mod tests {
             PASSWORD,
             BOOTSTRAP,
         ] {
-            assert_eq!(of("log", &format!("a line\nb {secret} c")).len(), 1, "{secret}");
+            assert_eq!(
+                of("log", &format!("a line\nb {secret} c")).len(),
+                1,
+                "{secret}"
+            );
         }
-        for fine in ["roster_requests_total 1", "CB/acme/ROLE/Admin", "user@", "postgres://host/db"] {
+        for fine in [
+            "roster_requests_total 1",
+            "CB/acme/ROLE/Admin",
+            "user@",
+            "postgres://host/db",
+        ] {
             assert!(of("log", fine).is_empty(), "{fine}");
         }
     }

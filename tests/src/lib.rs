@@ -1,9 +1,10 @@
 #![doc = include_str!("../README.md")]
 #![allow(clippy::unwrap_used, reason = "a test that can't go on stops")]
 
+pub use roster_stack::collector;
+
 pub mod canaries;
 pub mod certificates;
-pub mod collector;
 pub mod conformance;
 pub mod database;
 pub mod example;

@@ -47,15 +47,6 @@ pub fn rules() -> Vec<Rule> {
         .collect()
 }
 
-/// The `groups` of a PrometheusRule as Prometheus itself takes them: the object's `spec`, moved to the margin.
-pub fn as_rule_file(object: &str) -> String {
-    let (_, spec) = object.split_once("\nspec:\n").unwrap();
-    let lines = spec
-        .lines()
-        .map(|line| line.strip_prefix("  ").unwrap_or(line));
-    lines.map(|line| format!("{line}\n")).collect()
-}
-
 /// Reads the rules of one file, which is laid out as ours are; promtool reads them as YAML.
 fn read_rules(text: &str) -> Vec<Rule> {
     let mut rules: Vec<Rule> = Vec::new();
@@ -139,6 +130,8 @@ pub fn asked(expr: &str) -> Asked {
         if first == '{' {
             let end = matchers(rest, &mut asked);
             rest = &rest[end..];
+        } else if first == '"' {
+            rest = &rest[rest[1..].find('"').unwrap() + 2..];
         } else if first == '[' {
             rest = &rest[rest.find(']').unwrap() + 1..];
         } else if first.is_ascii_digit() {
@@ -222,6 +215,10 @@ mod tests {
             ("a_bucket d".to_owned(), "b= c= le= x=y z=".to_owned())
         );
         assert_eq!(
+            of("label_replace(a, \"b\", \"c\", \"\", \"\")"),
+            ("a".to_owned(), String::new())
+        );
+        assert_eq!(
             of("time() - max(a:b:c{l!=\"\"}) > 1e3\nand on (job)\ne"),
             ("a:b:c e".to_owned(), "job= l=".to_owned())
         );
@@ -241,6 +238,5 @@ mod tests {
             (rules[1].record.as_str(), rules[1].expr.as_str()),
             ("b:c", "vector(1)")
         );
-        assert!(as_rule_file(&format!("a: b\n{text}")).starts_with("groups:\n  - name: x\n"));
     }
 }
