@@ -220,6 +220,7 @@ async fn names_and_labels_are_good_bounded_and_as_the_page_says() {
                 "http_response_status_code" => value.parse::<u16>().is_ok(),
                 "le" => value == "+Inf" || value.parse::<f64>().is_ok(),
                 "service_version" => value.starts_with(|c: char| c.is_ascii_digit()),
+                "vcs_ref_head_revision" => value == "unknown" || value.len() >= 7,
                 "db_query_summary" => value.len() < 40,
                 "outcome" | "error_type" | "rpc_response_status_code" => {
                     value.len() < 40

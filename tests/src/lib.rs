@@ -3,6 +3,7 @@
 
 pub use roster_stack::collector;
 
+pub mod canaries;
 pub mod certificates;
 pub mod conformance;
 pub mod database;
@@ -12,6 +13,8 @@ pub mod grants;
 pub mod locks;
 pub mod metrics;
 pub mod python;
+pub mod random;
+pub mod rolling;
 pub mod rosterctl;
 pub mod rpc;
 pub mod rules;

@@ -14,7 +14,8 @@ use roster_stack::{
 use tempfile::TempDir;
 
 use crate::{
-    database::{Database, server},
+    canaries,
+    database::{Database, migrate_with, server},
     rpc::Rpc,
     scim::Scim,
 };
@@ -35,6 +36,10 @@ pub struct Settings {
     pub database_port: Option<u16>,
     /// Where the facade finds identity instead (a proxy before it), as a port.
     pub identity_port: Option<u16>,
+    /// Another build of identity, which also makes the schema.
+    pub identity_build: Option<PathBuf>,
+    /// Another build of the facade.
+    pub facade_build: Option<PathBuf>,
 }
 
 /// A running Roster.
@@ -83,7 +88,14 @@ impl World {
 
     fn start_blocking(settings: Settings) -> Self {
         let guard = &server().guard;
-        let database = Database::create();
+        let database = match &settings.identity_build {
+            None => Database::create(),
+            Some(build) => {
+                let database = Database::empty();
+                migrate_with(build, database.url());
+                database
+            }
+        };
         let logs = tempfile::tempdir().unwrap();
         let url = match settings.database_port {
             Some(port) => database.url_through(port),
@@ -94,8 +106,12 @@ impl World {
             free_port().unwrap(),
             &logs.path().join("identity.log"),
         );
+        options = options.variable("OTEL_EXPORTER_OTLP_ENDPOINT", canaries::endpoint());
         for (name, value) in settings.identity {
             options = options.variable(name, value);
+        }
+        if let Some(build) = &settings.identity_build {
+            options = options.built(build);
         }
         let identity = Service::start(options, guard).unwrap();
         let mut options = ServiceOptions::facade(
@@ -104,8 +120,12 @@ impl World {
             free_port().unwrap(),
             &logs.path().join("facade.log"),
         );
+        options = options.variable("OTEL_EXPORTER_OTLP_ENDPOINT", canaries::endpoint());
         for (name, value) in settings.facade {
             options = options.variable(name, value);
+        }
+        if let Some(build) = &settings.facade_build {
+            options = options.built(build);
         }
         let facade = Service::start(options, guard).unwrap();
         Self {
@@ -275,6 +295,30 @@ impl World {
             .await
             .unwrap();
         site
+    }
+}
+
+/// Whatever a test did: nothing personal and nothing secret may stand in what its services told.
+impl Drop for World {
+    fn drop(&mut self) {
+        let logs = std::fs::read_dir(self.logs.path()).into_iter().flatten();
+        let mut told: Vec<_> = logs
+            .flatten()
+            .filter_map(|log| {
+                let name = log.file_name().to_string_lossy().into_owned();
+                Some((name, std::fs::read(log.path()).ok()?))
+            })
+            .map(|(name, bytes)| (name, String::from_utf8_lossy(&bytes).into_owned()))
+            .collect();
+        for service in [&self.identity, &self.facade] {
+            let metrics = service.metrics().unwrap_or_default();
+            told.push((format!("metrics of {}", service.name()), metrics));
+        }
+        let mut found = canaries::in_spans();
+        found.extend(told.iter().flat_map(|(of, text)| canaries::of(of, text)));
+        if !found.is_empty() && !std::thread::panicking() {
+            panic!("told, and must not be: {}", found.join("\n"));
+        }
     }
 }
 

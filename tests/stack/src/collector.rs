@@ -23,6 +23,10 @@ use tonic::{Request, Response, Status, transport::Server};
 pub struct Exported {
     /// `facade` or `identity`.
     pub service: String,
+    /// The version of the service.
+    pub version: String,
+    /// The commit that it was built from.
+    pub commit: String,
     /// The span.
     pub span: Span,
 }
@@ -170,18 +174,24 @@ impl TraceService for Collector {
             let attributes = resource.resource.unwrap_or_default().attributes;
             let named = Exported {
                 service: String::new(),
+                version: String::new(),
+                commit: String::new(),
                 span: Span {
                     attributes,
                     ..Span::default()
                 },
             };
             let service = named.attribute("service.name");
+            let version = named.attribute("service.version");
+            let commit = named.attribute("vcs.ref.head.revision");
             let of_resource = resource
                 .scope_spans
                 .into_iter()
                 .flat_map(|scope| scope.spans);
             spans.extend(of_resource.map(|span| Exported {
                 service: service.clone(),
+                version: version.clone(),
+                commit: commit.clone(),
                 span,
             }));
         }

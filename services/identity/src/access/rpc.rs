@@ -1,19 +1,20 @@
 //! How access is asked for over gRPC.
 
+use chrono::SubsecRound;
 use identity_proto::v1 as pb;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::{
-    AsOf, Grant, MemberAccess, Named, Source, TargetId,
+    AsOf, Grant, MemberAccess, Moment, Named, Source, TargetId,
     check::{self, Ability, Answer, Denial, Question, Questions, ReachReason},
     explain::{self, Remedy},
     listing::{self, Listed, Listing, Subject},
 };
 use crate::{
     authz::Method,
+    context::RequestContext,
     error::{Error, Kind},
-    filter::PageToken,
     ids::{MemberId, RoleId},
     members::{MemberName, rpc::read_ref},
     names::lookup_key,
@@ -39,10 +40,11 @@ impl pb::access_service_server::AccessService for AccessRpc {
             .for_site(message.site.as_ref())
             .at_least(message.min_revision);
         let questions = read_question(message.question, message.as_of);
-        let (mut answers, revision) = check::answer(&self.0, context, questions).await?;
+        let (mut answers, moment) = check::answer(&self.0, context, questions).await?;
         Ok(Response::new(pb::CheckAccessResponse {
             answer: answers.pop().map(Into::into),
-            revision,
+            revision: moment.revision,
+            ended_by: moment.shown_ended_by(),
         }))
     }
 
@@ -56,10 +58,11 @@ impl pb::access_service_server::AccessService for AccessRpc {
             .for_site(message.site.as_ref())
             .at_least(message.min_revision);
         let questions = read_questions(message.questions, message.as_of);
-        let (answers, revision) = check::answer(&self.0, context, questions).await?;
+        let (answers, moment) = check::answer(&self.0, context, questions).await?;
         Ok(Response::new(pb::BatchCheckAccessResponse {
             answers: answers.into_iter().map(Into::into).collect(),
-            revision,
+            revision: moment.revision,
+            ended_by: moment.shown_ended_by(),
         }))
     }
 
@@ -84,7 +87,8 @@ impl pb::access_service_server::AccessService for AccessRpc {
             answer: Some(explained.answer.into()),
             sentences: explained.sentences,
             remedies: explained.remedies.into_iter().map(Into::into).collect(),
-            revision: explained.revision,
+            revision: explained.moment.revision,
+            ended_by: explained.moment.shown_ended_by(),
         }))
     }
 
@@ -113,17 +117,14 @@ impl pb::access_service_server::AccessService for AccessRpc {
             .for_site(message.site.as_ref())
             .at_least(message.min_revision);
         let subject = read_named(message.role, "role").map(Subject::Role);
-        let asked = read_listing(
-            subject,
-            message.as_of,
-            message.page_size,
-            message.page_token,
-        );
-        let (members, next, revision) = listing::list(&self.0, context, asked).await?;
+        let page = (message.page_size, message.page_token);
+        let listed = self.list(context, subject, message.as_of, page).await?;
+        let (members, next_page_token, moment) = listed;
         Ok(Response::new(pb::ListMembersWithRoleResponse {
-            members: members.into_iter().map(Into::into).collect(),
-            next_page_token: token(next),
-            revision,
+            members,
+            next_page_token,
+            revision: moment.revision,
+            ended_by: moment.shown_ended_by(),
         }))
     }
 
@@ -139,17 +140,14 @@ impl pb::access_service_server::AccessService for AccessRpc {
             .for_site(message.site.as_ref())
             .at_least(message.min_revision);
         let subject = read_named(message.business_entity, "business_entity").map(Subject::Entity);
-        let asked = read_listing(
-            subject,
-            message.as_of,
-            message.page_size,
-            message.page_token,
-        );
-        let (members, next, revision) = listing::list(&self.0, context, asked).await?;
+        let page = (message.page_size, message.page_token);
+        let listed = self.list(context, subject, message.as_of, page).await?;
+        let (members, next_page_token, moment) = listed;
         Ok(Response::new(pb::ListMembersInBusinessEntityResponse {
-            members: members.into_iter().map(Into::into).collect(),
-            next_page_token: token(next),
-            revision,
+            members,
+            next_page_token,
+            revision: moment.revision,
+            ended_by: moment.shown_ended_by(),
         }))
     }
 
@@ -167,18 +165,39 @@ impl pb::access_service_server::AccessService for AccessRpc {
             let place = place.map(|place| read_named(Some(place), "business_entity"));
             Ok(Subject::Permission(permission, place.transpose()?))
         });
-        let asked = read_listing(
-            subject,
-            message.as_of,
-            message.page_size,
-            message.page_token,
-        );
-        let (members, next, revision) = listing::list(&self.0, context, asked).await?;
+        let page = (message.page_size, message.page_token);
+        let listed = self.list(context, subject, message.as_of, page).await?;
+        let (members, next_page_token, moment) = listed;
         Ok(Response::new(pb::ListMembersWithPermissionResponse {
-            members: members.into_iter().map(Into::into).collect(),
-            next_page_token: token(next),
-            revision,
+            members,
+            next_page_token,
+            revision: moment.revision,
+            ended_by: moment.shown_ended_by(),
         }))
+    }
+}
+
+impl AccessRpc {
+    /// A page of a listing: who is on it, the token of the next one, and the moment.
+    async fn list(
+        &self,
+        context: RequestContext,
+        subject: Result<Subject, Error>,
+        as_of: Option<pb::AsOf>,
+        (page_size, page_token): (Option<i32>, String),
+    ) -> Result<(Vec<pb::MemberWithAccess>, String, Moment), Status> {
+        let listing = subject.and_then(|subject| {
+            Ok(Listing {
+                subject,
+                as_of: read_as_of(as_of)?,
+                limit: wire::page_size(page_size, 1, wire::PAGE_SIZE_DEFAULT)?,
+                page_token,
+            })
+        });
+        let (members, next, moment) = listing::list(&self.0, context, listing).await?;
+        let next = next.map(|token| token.encode()).unwrap_or_default();
+        let members = members.into_iter().map(Into::into).collect();
+        Ok((members, next, moment))
     }
 }
 
@@ -276,26 +295,11 @@ fn read_as_of(as_of: Option<pb::AsOf>) -> Result<AsOf, Error> {
     Ok(match as_of.and_then(|as_of| as_of.moment) {
         None => AsOf::Now,
         Some(pb::as_of::Moment::Revision(revision)) => AsOf::Revision(revision),
-        Some(pb::as_of::Moment::Time(time)) => AsOf::Time(wire::moment(&time, "as_of.time")?),
+        Some(pb::as_of::Moment::Time(time)) => {
+            let time = wire::moment(&time, "as_of.time")?;
+            AsOf::Time(time.trunc_subsecs(3))
+        }
     })
-}
-
-fn read_listing(
-    subject: Result<Subject, Error>,
-    as_of: Option<pb::AsOf>,
-    page_size: Option<i32>,
-    page_token: String,
-) -> Result<Listing, Error> {
-    Ok(Listing {
-        subject: subject?,
-        as_of: read_as_of(as_of)?,
-        limit: wire::page_size(page_size, 1, wire::PAGE_SIZE_DEFAULT)?,
-        page_token,
-    })
-}
-
-fn token(next: Option<PageToken>) -> String {
-    next.map(|token| token.encode()).unwrap_or_default()
 }
 
 impl From<Denial> for pb::Denial {
@@ -374,6 +378,7 @@ impl From<Remedy> for pb::Remedy {
             target: Some(remedy.target.into()),
             group_id,
             group_display_name,
+            alone: remedy.alone,
         }
     }
 }
@@ -387,7 +392,8 @@ impl From<MemberAccess> for pb::ListMemberAccessResponse {
             active,
             reach: access.reach.into(),
             permissions: access.permissions,
-            revision: access.revision,
+            revision: access.moment.revision,
+            ended_by: access.moment.shown_ended_by(),
             ..Self::default()
         };
         for grant in access.holder.grants {

@@ -8,11 +8,12 @@ use diesel::{
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Event, EventQuery, NewEvent, kept, kinds::KINDS};
+use super::{Event, EventQuery, NewEvent, concern, kept, kinds::KINDS};
 use crate::{
     caller::Caller,
     db::{Sql, sql},
     error::Error,
+    ids::MemberId,
     site_tx::SiteTx,
 };
 
@@ -190,11 +191,11 @@ pub(super) fn batch(name: &'static str, order: &str, chosen: impl FnOnce(&mut Sq
 }
 
 /// The first events of the site that a query asks for (the last, where it asks for the newest), oldest
-/// first, and whether there are more.
+/// first, and whether there are more. `member` is whom they concern.
 pub(super) fn list(
     tx: &mut SiteTx<'_, '_>,
     query: &EventQuery,
-    subject: Option<Uuid>,
+    member: Option<MemberId>,
 ) -> Result<(Vec<Event>, bool), Error> {
     let site = tx.site_id();
     let order = if query.newest {
@@ -207,9 +208,12 @@ pub(super) fn list(
         sql.push_bind::<SqlUuid, _>(site);
         sql.push_bind::<BigInt, _>(query.after);
         query.kinds.push_condition(sql);
-        if let Some(subject) = subject {
+        if let Some(subject) = query.subject {
             sql.push(" AND e.subject_id = ?");
             sql.push_bind::<SqlUuid, _>(subject);
+        }
+        if let Some(member) = member {
+            concern::push_condition(sql, site, member);
         }
         if let Some(credential) = query.credential {
             sql.push(" AND e.credential_id = ?");
