@@ -3,10 +3,12 @@
 use identity_proto::v1 as pb;
 use identity_tests::{
     database::statements,
-    rpc::{Rpc, by_id, by_user_name},
-    world::{OWNER, World},
-    writes::{new_trace_id, refused, traced},
+    grants::get,
+    rpc::{Rpc, by_id, by_user_name, entity, role},
+    world::{BOOTSTRAP, OWNER, World},
+    writes::{new_trace_id, reason, refused, traced},
 };
+use roster_stack::grpc::{Caller, site};
 use tonic::{Code, Response, Status};
 
 async fn members(
@@ -36,6 +38,40 @@ async fn roles(rpc: &Rpc, ids: &[&str]) -> Result<pb::BatchGetRolesResponse, Sta
         ..Default::default()
     });
     let answer = rpc.caller.roles().batch_get_roles(request).await;
+    answer.map(Response::into_inner)
+}
+
+async fn grants(rpc: &Rpc, ids: &[&str]) -> Result<pb::BatchGetGrantsResponse, Status> {
+    let request = rpc.caller.request(pb::BatchGetGrantsRequest {
+        grant_ids: ids.iter().map(|id| (*id).to_owned()).collect(),
+        ..Default::default()
+    });
+    let answer = rpc.grants().batch_get_grants(request).await;
+    answer.map(Response::into_inner)
+}
+
+async fn credentials(
+    caller: &Caller,
+    site: Option<pb::SiteRef>,
+    all_sites: bool,
+    ids: &[&str],
+) -> Result<pb::BatchGetCredentialsResponse, Status> {
+    let request = caller.request(pb::BatchGetCredentialsRequest {
+        site,
+        all_sites,
+        credential_ids: ids.iter().map(|id| (*id).to_owned()).collect(),
+        ..Default::default()
+    });
+    let answer = caller.credentials().batch_get_credentials(request).await;
+    answer.map(Response::into_inner)
+}
+
+async fn sites(
+    caller: &Caller,
+    sites: Vec<pb::SiteRef>,
+) -> Result<pb::BatchGetSitesResponse, Status> {
+    let request = caller.request(pb::BatchGetSitesRequest { sites });
+    let answer = caller.sites().batch_get_sites(request).await;
     answer.map(Response::into_inner)
 }
 
@@ -206,7 +242,146 @@ async fn a_batch_of_five_hundred_is_one_statement_and_one_more_is_refused() {
         (groups(rpc, &many).await.map(drop), "group_ids"),
         (roles(rpc, &many).await.map(drop), "role_ids"),
         (entities(rpc, &many).await.map(drop), "business_entity_ids"),
+        (grants(rpc, &many).await.map(drop), "grant_ids"),
+        (
+            credentials(&rpc.caller, None, false, &many).await.map(drop),
+            "credential_ids",
+        ),
     ] {
         assert_eq!(refused(outcome, Code::InvalidArgument).1["field"], field);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grants_are_read_in_a_batch_those_that_ended_too() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let other = world.site("bolt").await;
+    let rpc = &acme.rpc;
+    rpc.make_member("ann@acme.example").await;
+    let analyst = rpc
+        .grant("ann@acme.example", role("Analyst"))
+        .await
+        .unwrap();
+    let eu = rpc
+        .grant("ann@acme.example", entity("EU GmbH"))
+        .await
+        .unwrap();
+    rpc.end_grant(&eu).await.unwrap();
+    other.rpc.make_member("ann@bolt.example").await;
+    let foreign = other.rpc.grant("ann@bolt.example", role("Analyst")).await;
+    let foreign = foreign.unwrap();
+    let trace_id = new_trace_id();
+    let named = [&eu, "no id", &analyst, &foreign, &eu];
+    let request = rpc.caller.request(pb::BatchGetGrantsRequest {
+        grant_ids: named.map(str::to_owned).into(),
+        ..Default::default()
+    });
+    let answer = rpc
+        .grants()
+        .batch_get_grants(traced(request, &trace_id))
+        .await;
+    let answer = answer.unwrap().into_inner();
+    let (ended, held) = (get(rpc, &eu).await, get(rpc, &analyst).await);
+    assert!(ended.ending.is_some());
+    assert_eq!(answer.grants, [ended.clone(), held, ended]);
+    assert_eq!(answer.unknown_grant_ids, ["no id", foreign.as_str()]);
+    assert_eq!(answer.revision, rpc.get_site().await.revision);
+    // The sign-in, the grants, and the end.
+    assert_eq!(statements(&trace_id).len(), 3);
+    let early = rpc.caller.request(pb::BatchGetGrantsRequest {
+        min_revision: answer.revision + 1,
+        ..Default::default()
+    });
+    let early = rpc.grants().batch_get_grants(early).await;
+    assert_eq!(reason(early, Code::Unavailable), "REVISION_NOT_REACHED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_are_read_in_a_batch_of_a_site_or_of_those_of_all() {
+    let world = World::start().await;
+    let acme = world.bare_site("acme").await;
+    let other = world.bare_site("bolt").await;
+    let bootstrap = world.caller(BOOTSTRAP);
+    let (_, first) = world.issue("acme", &[pb::Scope::Read]).await;
+    let (_, second) = world.issue("acme", &[pb::Scope::Check]).await;
+    let (_, foreign) = world.issue("bolt", &[pb::Scope::Read]).await;
+    let (reader, of_all) = world.issue_for_all(&[pb::Scope::Read]).await;
+    let revoke = bootstrap.request(pb::RevokeCredentialRequest {
+        site: site("acme"),
+        credential_id: first.clone(),
+        ..Default::default()
+    });
+    let revoked = bootstrap.credentials().revoke_credential(revoke).await;
+    let revoked = revoked.unwrap().into_inner().credential.unwrap();
+    let named = ["", &second, &foreign, &of_all, &first, &second];
+    let answer = credentials(&acme.rpc.caller, None, false, &named)
+        .await
+        .unwrap();
+    let ids: Vec<&str> = answer.credentials.iter().map(|c| c.id.as_str()).collect();
+    assert_eq!(ids, [&second, &first, &second].map(String::as_str));
+    assert_eq!(
+        answer.credentials[1], revoked,
+        "revoked ones too, and whole"
+    );
+    assert_eq!(answer.unknown_credential_ids, ["", &foreign, &of_all]);
+    assert_eq!(answer.revision, acme.rpc.get_site().await.revision);
+
+    let answer = credentials(&bootstrap, None, true, &[&first, &of_all])
+        .await
+        .unwrap();
+    assert_eq!(answer.credentials.len(), 1);
+    assert_eq!((&answer.credentials[0].id, answer.revision), (&of_all, 0));
+    assert_eq!(answer.unknown_credential_ids, [first.as_str()]);
+    // Those of all sites are no site's business, and who reads is no administrator.
+    let denied = credentials(&other.rpc.caller, None, true, &[&of_all]).await;
+    assert_eq!(reason(denied, Code::PermissionDenied), "SCOPE_MISSING");
+    let denied = credentials(&world.caller(&reader), site("acme"), false, &[&first]).await;
+    assert_eq!(reason(denied, Code::PermissionDenied), "SCOPE_MISSING");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sites_are_read_in_a_batch_by_id_and_domain_for_all_of_them_only() {
+    let world = World::start().await;
+    let acme = world.bare_site("acme").await;
+    let bolt = world.bare_site("bolt").await;
+    let (token, _) = world.issue_for_all(&[pb::Scope::Read]).await;
+    let reader = world.caller(&token);
+    let by = |id: &str| pb::SiteRef {
+        r#ref: Some(pb::site_ref::Ref::Id(id.to_owned())),
+    };
+    let domain = |name: &str| site(name).unwrap();
+    let named = vec![
+        domain(" BOLT"),
+        by(&acme.id),
+        domain("nobody"),
+        by("no id"),
+        by(&bolt.id),
+        by(&acme.id.to_uppercase()),
+    ];
+    let trace_id = new_trace_id();
+    let request = reader.request(pb::BatchGetSitesRequest {
+        sites: named.clone(),
+    });
+    let answer = reader
+        .sites()
+        .batch_get_sites(traced(request, &trace_id))
+        .await;
+    let answer = answer.unwrap().into_inner();
+    let (a, b) = (acme.rpc.get_site().await, bolt.rpc.get_site().await);
+    assert_eq!(answer.sites, [b.clone(), a, b]);
+    assert_eq!(
+        answer.unknown_sites,
+        [2, 3, 5].map(|at: usize| named[at].clone())
+    );
+    assert_eq!(statements(&trace_id).len(), 3);
+    let nameless = sites(&reader, vec![pb::SiteRef::default()]).await;
+    assert_eq!(refused(nameless, Code::InvalidArgument).1["field"], "sites");
+    let many = sites(&reader, vec![domain("acme"); 501]).await;
+    assert_eq!(refused(many, Code::InvalidArgument).1["field"], "sites");
+    assert!(sites(&reader, vec![]).await.unwrap().sites.is_empty());
+    for caller in [&acme.rpc.caller, &world.caller(BOOTSTRAP)] {
+        let denied = sites(caller, vec![domain("acme")]).await;
+        assert_eq!(reason(denied, Code::PermissionDenied), "SCOPE_MISSING");
     }
 }

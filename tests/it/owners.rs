@@ -286,3 +286,75 @@ async fn two_racing_removals_leave_one_owner() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_only_writes_members_may_put_out_a_second_owner_and_never_the_last() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let (token, _) = world.issue("acme", &[pb::Scope::WriteMembers]).await;
+    let writer = identity_tests::rpc::Rpc {
+        caller: world.caller(&token),
+        site: None,
+    };
+    let denied = Code::PermissionDenied;
+    let owner = owner_id(&acme).await;
+    let before = world.database.snapshot();
+    let off = writer.set_active(&owner, false).await;
+    assert_eq!(reason(off, denied), "LAST_OWNER");
+    let gone = writer.delete_member(&owner).await;
+    assert_eq!(reason(gone, denied), "LAST_OWNER");
+    assert_eq!(world.database.snapshot(), before);
+
+    // Beside another active Owner, one is a member like others: what the scope allows is to end memberships,
+    // the rule is that an Owner stays.
+    let bea = acme.rpc.make_member("bea@acme.example").await;
+    let granted = acme.rpc.grant("bea@acme.example", role("Owner")).await;
+    let granted = granted.unwrap();
+    let receipt = writer.set_active(&bea, false).await.unwrap().receipt;
+    assert_eq!(receipt.unwrap().lost, 1);
+    assert_eq!(active_owners(&world.database), 1);
+    let back = writer.set_active(&bea, true).await.unwrap().receipt;
+    assert_eq!(back.unwrap().gained, 1);
+    let gone = writer.delete_member(&bea).await.unwrap().receipt;
+    assert_eq!(gone.unwrap().lost, 1);
+    assert_eq!(active_owners(&world.database), 1);
+    let last = writer.delete_member(&owner).await;
+    assert_eq!(reason(last, denied), "LAST_OWNER");
+    // It neither gives the role nor takes it, and an Owner is not made another person.
+    let given = writer.grant("owner@acme.example", role("Owner")).await;
+    assert_eq!(reason(given, denied), "SCOPE_MISSING");
+    let taken = writer.end_grant(&granted).await;
+    assert_eq!(reason(taken, denied), "SCOPE_MISSING");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_owners_whom_writers_of_members_put_out_at_once_one_stays() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let (token, _) = world.issue("acme", &[pb::Scope::WriteMembers]).await;
+    let writer = identity_tests::rpc::Rpc {
+        caller: world.caller(&token),
+        site: None,
+    };
+    let mut owner = owner_id(&acme).await;
+    for round in 0..6 {
+        let name = format!("owner{round}@acme.example");
+        let second = acme.rpc.make_member(&name).await;
+        acme.rpc.grant(&name, role("Owner")).await.unwrap();
+        let (one, other) = tokio::join!(
+            writer.delete_member(&owner),
+            writer.set_active(&second, false)
+        );
+        assert_eq!(active_owners(&world.database), 1);
+        match (one, other) {
+            (Ok(_), refused) => {
+                assert_eq!(reason(refused, Code::PermissionDenied), "LAST_OWNER");
+                owner = second;
+            }
+            (refused, Ok(_)) => {
+                assert_eq!(reason(refused, Code::PermissionDenied), "LAST_OWNER");
+            }
+            both => panic!("{both:?}"),
+        }
+    }
+}

@@ -180,6 +180,7 @@ impl Database {
             "group_targets",
             "group_members",
             "grants",
+            "grant_terms",
             "events",
         ] {
             let rows = self.texts(&format!(

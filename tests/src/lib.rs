@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![allow(clippy::unwrap_used, reason = "a test that can't go on stops")]
 
+pub mod canaries;
 pub mod certificates;
 pub mod collector;
 pub mod conformance;
@@ -15,6 +16,7 @@ pub mod random;
 pub mod rolling;
 pub mod rosterctl;
 pub mod rpc;
+pub mod rules;
 pub mod scim;
 pub mod watch;
 pub mod world;

@@ -233,7 +233,7 @@ impl Rpc {
         let request = pb::EndGrantRequest {
             site: self.site.clone(),
             grant_id: grant_id.to_owned(),
-            validate_only: false,
+            ..Default::default()
         };
         self.grants()
             .end_grant(self.caller.request(request))

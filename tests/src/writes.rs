@@ -312,7 +312,7 @@ impl Rpc {
             site: self.site.clone(),
             values: Some(values),
             update_mask: mask(paths),
-            validate_only: false,
+            ..Default::default()
         };
         let request = self.caller.request(request);
         let answer = self.caller.sites().update_site(request).await;

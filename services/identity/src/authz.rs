@@ -142,6 +142,7 @@ methods! {
         CreateSite: [Administer] or bootstrap;
         GetSite: [Read];
         ListSites: [Read];
+        BatchGetSites: [Read];
         UpdateSite: [Administer];
         DivideSite: [Administer];
     }
@@ -150,6 +151,7 @@ methods! {
         ListCredentials: [Administer] or bootstrap;
         RevokeCredential: [Administer] or bootstrap;
         GetCredential: [Administer] or bootstrap;
+        BatchGetCredentials: [Administer] or bootstrap;
         UpdateCredential: [Administer] or bootstrap;
         GetCaller: [] or bootstrap;
     }
@@ -188,8 +190,10 @@ methods! {
     }
     GrantService {
         CreateGrant: [WriteGrants];
+        UpdateGrant: [WriteGrants];
         EndGrant: [WriteGrants];
         GetGrant: [Read];
+        BatchGetGrants: [Read];
         ListGrants: [Read];
     }
     AccessService {

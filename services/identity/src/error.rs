@@ -90,6 +90,16 @@ pub(crate) enum TokenFault {
 }
 
 impl TokenFault {
+    /// All of them.
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Missing,
+        Self::Malformed,
+        Self::Unknown,
+        Self::Expired,
+        Self::Revoked,
+        Self::Certificate,
+    ];
+
     /// The fault as a label of logs and metrics.
     #[must_use]
     pub(crate) const fn as_str(self) -> &'static str {

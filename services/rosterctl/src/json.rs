@@ -21,6 +21,7 @@ pub(crate) fn site(site: &Site) -> Value {
         "outside_groups": site.outside_groups().as_str_name(),
         "custom_role_limit": site.custom_role_limit,
         "revision": site.revision,
+        "version": site.version,
         "create_time": time(site.create_time.as_ref()),
     })
 }
@@ -38,6 +39,7 @@ pub(crate) fn credential(credential: &Credential) -> Value {
         "expire_time": time(credential.expire_time.as_ref()),
         "revoke_time": time(credential.revoke_time.as_ref()),
         "certificate_name": some(&credential.certificate_name),
+        "version": credential.version,
     })
 }
 
@@ -93,6 +95,7 @@ pub(crate) fn direct_grant(given: &DirectGrant) -> Value {
             "time": time(ending.time.as_ref()),
             "revision": ending.revision,
             "actor": actor(ending.actor.as_ref()),
+            "reason": some(&ending.reason),
         })
     });
     json!({
@@ -100,6 +103,7 @@ pub(crate) fn direct_grant(given: &DirectGrant) -> Value {
         "member_id": given.member_id,
         "user_name": given.user_name,
         "ending": ending,
+        "version": given.version,
     })
 }
 

@@ -6,6 +6,7 @@ use super::{
     AsOf, Extent, Grant, Source, Target, TargetId,
     check::{Ability, Answer, Denial, Question, Questions, ReachReason},
     facts::{Facts, Holder},
+    moment::Moment,
     store,
 };
 use crate::{context::RequestContext, error::Error, ids::GroupId, site_tx::Identity};
@@ -16,7 +17,7 @@ pub(crate) struct Explanation {
     pub(crate) answer: Answer,
     pub(crate) sentences: Vec<String>,
     pub(crate) remedies: Vec<Remedy>,
-    pub(crate) revision: i64,
+    pub(crate) moment: Moment,
 }
 
 /// A role or business entity that would give what is missing, and the group that gives it today.
@@ -65,7 +66,7 @@ pub(crate) async fn explain(
                 sentences: told.sentences(&answer, &remedies),
                 answer,
                 remedies,
-                revision: moment.revision,
+                moment,
             })
         })
         .await

@@ -135,10 +135,10 @@ pub(super) fn facts(
                JOIN groups g ON g.site_id = gm.site_id AND g.group_id = gm.group_id \
                WHERE {membership} AND {target} \
                UNION ALL \
-               SELECT p.member_id, d.role_id, d.business_entity_id, NULL, d.grant_id, d.source, d.actor, d.reason, \
-                      d.ends_at, d.from_event \
+               SELECT p.member_id, d.role_id, d.business_entity_id, NULL, d.grant_id, d.source, d.actor, {terms}, \
+                      d.from_event \
                FROM person p \
-               JOIN grants d ON d.site_id = (SELECT site FROM q) AND d.member_id = p.member_id \
+               JOIN grants d ON d.site_id = (SELECT site FROM q) AND d.member_id = p.member_id {past_terms} \
                WHERE {grant}), \
              named AS ( \
                SELECT h.*, coalesce(r.name, b.name) AS name, coalesce(r.name_key, b.name_key) AS name_key, \
@@ -188,6 +188,21 @@ pub(super) fn facts(
             membership = in_force("gm", moment),
             target = in_force("t", moment),
             grant = grant_in_force("d", moment),
+            terms = if moment.is_now {
+                "d.reason, d.ends_at"
+            } else {
+                "CASE WHEN t.grant_id IS NULL THEN d.reason ELSE t.reason END, \
+                 CASE WHEN t.grant_id IS NULL THEN d.ends_at ELSE t.ends_at END"
+            },
+            // What was said of a grant and was changed since.
+            past_terms = if moment.is_now {
+                String::new()
+            } else {
+                format!(
+                    "LEFT JOIN grant_terms t ON t.site_id = d.site_id AND t.grant_id = d.grant_id AND {}",
+                    in_force("t", moment)
+                )
+            },
             activity = in_force("a", moment),
             permission = in_force("p", moment),
             role_there = there("r", "role_id", moment),

@@ -13,6 +13,7 @@ use crate::{
     ids::CredentialId,
     receipt::{Effect, Receipt},
     site_tx::Identity,
+    wire,
 };
 
 /// What to change; what is absent stays.
@@ -21,6 +22,7 @@ pub(crate) struct CredentialChange {
     pub(crate) label: Option<String>,
     pub(crate) expires_at: Option<Option<DateTime<Utc>>>,
     pub(crate) certificate_name: Option<Option<String>>,
+    pub(crate) if_versions: Vec<i64>,
 }
 
 impl CredentialChange {
@@ -31,6 +33,7 @@ impl CredentialChange {
         before: &Credential,
         now: DateTime<Utc>,
     ) -> Result<Credential, Error> {
+        wire::check_version(before.version, &self.if_versions)?;
         let mut after = before.clone();
         if let Some(label) = &self.label {
             after.label.clone_from(label);
@@ -79,10 +82,10 @@ pub(crate) async fn update(
     identity
         .write(context, input, |tx, (id, change)| {
             let before = store::get(tx, *id)?.ok_or(Error::NotFound(Kind::Credential))?;
-            let after = change.apply(&tx.caller, &before, tx.now)?;
+            let mut after = change.apply(&tx.caller, &before, tx.now)?;
             let (was, is) = (described(&before), described(&after));
             if was != is {
-                store::update(tx, &after)?;
+                after = store::update(tx, &after)?;
                 tx.record(NewEvent {
                     kind: "credential.updated",
                     subject: id.uuid(),
@@ -107,8 +110,7 @@ pub(crate) async fn update_for_all(
             caller.require_all_sites(Scope::Administer)?;
             let before = store::lock_for_all(tx, *id)?.ok_or(Error::NotFound(Kind::Credential))?;
             let after = change.apply(caller, &before, Utc::now())?;
-            store::update_for_all(tx, &after)?;
-            Ok(after)
+            store::update_for_all(tx, &after)
         })
         .await
 }

@@ -16,6 +16,7 @@ pub(crate) use self::{
 use crate::{
     authn::{self, Presented},
     authz::Scope,
+    batch::Batch,
     caller::Caller,
     context::RequestContext,
     error::{Error, Kind},
@@ -25,8 +26,12 @@ use crate::{
     receipt::{Effect, Receipt},
     requests::Answer,
     site_tx::{Identity, SiteTx},
-    sites::Site,
+    sites::{self, Site},
+    wire,
 };
+
+/// Credentials as a batch names them.
+type Named = Batch<String, CredentialId>;
 
 /// A credential, without its secret.
 #[derive(Clone, Debug)]
@@ -42,6 +47,15 @@ pub(crate) struct Credential {
     pub(crate) last_used_at: Option<DateTime<Utc>>,
     /// The name that the caller's certificate has to have.
     pub(crate) certificate_name: Option<String>,
+    /// Counts its changes.
+    pub(crate) version: i64,
+}
+
+/// A credential to revoke.
+#[derive(Clone, Debug)]
+pub(crate) struct Revocation {
+    pub(crate) id: CredentialId,
+    pub(crate) if_versions: Vec<i64>,
 }
 
 /// A credential to issue.
@@ -73,6 +87,7 @@ pub(crate) async fn issue<M: Answer>(
             revoked_at: None,
             last_used_at: None,
             certificate_name: new.certificate_name.clone(),
+            version: 1,
         };
         store::insert(tx, &credential, &token.hash)?;
         tx.record(NewEvent {
@@ -120,6 +135,7 @@ pub(crate) async fn issue_for_all<M: Answer>(
                 revoked_at: None,
                 last_used_at: None,
                 certificate_name: new.certificate_name.clone(),
+                version: 1,
             };
             store::insert_for_all(tx, &credential, &token.hash)?;
             let text = if tx.context.validate_only {
@@ -220,27 +236,59 @@ pub(crate) async fn get_for_all(
         .await
 }
 
+/// Reads several credentials of a site: those that are there, and the ids of the others; and tells the site's
+/// revision.
+pub(crate) async fn get_several(
+    identity: &Identity,
+    context: RequestContext,
+    input: Result<Named, Error>,
+) -> Result<((Vec<Credential>, Vec<String>), i64), Error> {
+    identity
+        .read(context, input, |tx, named| {
+            let found = store::get_several(tx, named.keys().copied())?;
+            let arranged = named.arrange(found, |credential| [credential.id]);
+            Ok((arranged, tx.site.revision))
+        })
+        .await
+}
+
+/// Reads several credentials of all sites: those that are there, and the ids of the others.
+pub(crate) async fn get_several_for_all(
+    identity: &Identity,
+    context: RequestContext,
+    input: Result<Named, Error>,
+) -> Result<(Vec<Credential>, Vec<String>), Error> {
+    identity
+        .anywhere(context, true, input, |tx, caller, named| {
+            caller.require_all_sites(Scope::Administer)?;
+            let found = store::get_several_for_all(tx, named.keys().copied(), "")?;
+            Ok(named.arrange(found, |credential| [credential.id]))
+        })
+        .await
+}
+
 /// Revokes a credential of a site. One that is revoked already stays as it is.
 pub(crate) async fn revoke(
     identity: &Identity,
     context: RequestContext,
-    input: Result<CredentialId, Error>,
+    input: Result<Revocation, Error>,
 ) -> Result<(Credential, Receipt), Error> {
     identity
-        .write(context, input, |tx, id| {
-            let mut credential = store::get(tx, *id)?.ok_or(Error::NotFound(Kind::Credential))?;
-            if credential.revoked_at.is_none() {
-                store::revoke(tx, *id)?;
-                tx.record(NewEvent {
-                    kind: "credential.revoked",
-                    subject: id.uuid(),
-                    before: json!({ "label": credential.label }),
-                    after: json!({ "revoked_at": tx.now }),
-                    effect: &Effect::default(),
-                })?;
-                credential.revoked_at = Some(tx.now);
+        .write(context, input, |tx, Revocation { id, if_versions }| {
+            let before = store::get(tx, *id)?.ok_or(Error::NotFound(Kind::Credential))?;
+            wire::check_version(before.version, if_versions)?;
+            if before.revoked_at.is_some() {
+                return Ok((before, Effect::default()));
             }
-            Ok((credential, Effect::default()))
+            let after = store::revoke(tx, *id)?;
+            tx.record(NewEvent {
+                kind: "credential.revoked",
+                subject: id.uuid(),
+                before: json!({ "label": before.label }),
+                after: json!({ "revoked_at": tx.now }),
+                effect: &Effect::default(),
+            })?;
+            Ok((after, Effect::default()))
         })
         .await
 }
@@ -249,13 +297,21 @@ pub(crate) async fn revoke(
 pub(crate) async fn revoke_for_all(
     identity: &Identity,
     context: RequestContext,
-    input: Result<CredentialId, Error>,
+    input: Result<Revocation, Error>,
 ) -> Result<Credential, Error> {
     identity
-        .anywhere(context, false, input, |tx, caller, id| {
-            caller.require_all_sites(Scope::Administer)?;
-            store::revoke_for_all(tx, *id)?.ok_or(Error::NotFound(Kind::Credential))
-        })
+        .anywhere(
+            context,
+            false,
+            input,
+            |tx, caller, Revocation { id, if_versions }| {
+                caller.require_all_sites(Scope::Administer)?;
+                let before =
+                    store::lock_for_all(tx, *id)?.ok_or(Error::NotFound(Kind::Credential))?;
+                wire::check_version(before.version, if_versions)?;
+                store::revoke_for_all(tx, *id)
+            },
+        )
         .await
 }
 
@@ -263,7 +319,8 @@ pub(crate) async fn revoke_for_all(
 #[derive(Clone, Debug)]
 pub(crate) struct CallerInfo {
     pub(crate) credential: Option<Credential>,
-    pub(crate) site: Option<Site>,
+    /// With its version.
+    pub(crate) site: Option<(Site, i64)>,
     pub(crate) role_names: Vec<String>,
     pub(crate) business_entity_names: Vec<String>,
 }
@@ -291,7 +348,7 @@ pub(crate) async fn caller(
             let (role_names, business_entity_names) = crate::groups::target_names(tx, 50)?;
             Ok(CallerInfo {
                 credential: tx.caller.credential().cloned(),
-                site: Some(tx.site.clone()),
+                site: Some((tx.site.clone(), sites::version(tx)?)),
                 role_names,
                 business_entity_names,
             })

@@ -4,9 +4,10 @@ use chrono::{DateTime, SubsecRound, Utc};
 use identity_proto::v1 as pb;
 use tonic::{Request, Response, Status};
 
-use super::{Credential, CredentialChange, NewCredential};
+use super::{Credential, CredentialChange, NewCredential, Revocation};
 use crate::{
     authz::{Method, Scope},
+    batch::Batch,
     error::{Error, Kind},
     filter::{Asked, Query},
     ids::CredentialId,
@@ -91,11 +92,17 @@ impl pb::credential_service_server::CredentialService for CredentialRpc {
         let context = context
             .for_site(message.site.as_ref())
             .dry(message.validate_only);
-        let id = read_id(&message.credential_id);
+        let revocation = read_id(&message.credential_id).map(|id| Revocation {
+            id,
+            if_versions: message.if_versions,
+        });
         let (credential, receipt) = if message.all_sites {
-            (super::revoke_for_all(&self.0, context, id).await?, None)
+            (
+                super::revoke_for_all(&self.0, context, revocation).await?,
+                None,
+            )
         } else {
-            let (credential, receipt) = super::revoke(&self.0, context, id).await?;
+            let (credential, receipt) = super::revoke(&self.0, context, revocation).await?;
             (credential, Some(receipt.into()))
         };
         Ok(Response::new(pb::RevokeCredentialResponse {
@@ -121,6 +128,33 @@ impl pb::credential_service_server::CredentialService for CredentialRpc {
         };
         Ok(Response::new(pb::GetCredentialResponse {
             credential: Some(credential.into()),
+            revision,
+        }))
+    }
+
+    async fn batch_get_credentials(
+        &self,
+        request: Request<pb::BatchGetCredentialsRequest>,
+    ) -> Result<Response<pb::BatchGetCredentialsResponse>, Status> {
+        let context = self.0.context(Method::BatchGetCredentials, &request);
+        let message = request.into_inner();
+        let context = context
+            .for_site(message.site.as_ref())
+            .at_least(message.min_revision);
+        let named = Batch::read("credential_ids", message.credential_ids, |id| {
+            Ok(CredentialId::parse(id))
+        });
+        let ((credentials, unknown), revision) = if message.all_sites {
+            (
+                super::get_several_for_all(&self.0, context, named).await?,
+                0,
+            )
+        } else {
+            super::get_several(&self.0, context, named).await?
+        };
+        Ok(Response::new(pb::BatchGetCredentialsResponse {
+            credentials: credentials.into_iter().map(Into::into).collect(),
+            unknown_credential_ids: unknown,
             revision,
         }))
     }
@@ -158,9 +192,9 @@ impl pb::credential_service_server::CredentialService for CredentialRpc {
             .at_least(message.min_revision);
         let caller = super::caller(&self.0, context).await?;
         Ok(Response::new(pb::GetCallerResponse {
-            revision: caller.site.as_ref().map_or(0, |site| site.revision),
+            revision: caller.site.as_ref().map_or(0, |(site, _)| site.revision),
             credential: caller.credential.map(Into::into),
-            site: caller.site.map(Into::into),
+            site: caller.site.map(|(site, version)| site.into_proto(version)),
             role_names: caller.role_names,
             business_entity_names: caller.business_entity_names,
         }))
@@ -219,7 +253,10 @@ fn read_change(
 ) -> Result<(CredentialId, CredentialChange), Error> {
     let values = message.values.clone().unwrap_or_default();
     let known = ["label", "expire_time", "certificate_name"];
-    let mut change = CredentialChange::default();
+    let mut change = CredentialChange {
+        if_versions: message.if_versions.clone(),
+        ..CredentialChange::default()
+    };
     for path in wire::mask(message.update_mask.as_ref(), &known)? {
         match path {
             "label" => change.label = Some(read_label(&values.label)?),
@@ -305,6 +342,7 @@ impl From<Credential> for pb::Credential {
             expire_time: credential.expires_at.map(wire::timestamp),
             revoke_time: credential.revoked_at.map(wire::timestamp),
             certificate_name: credential.certificate_name.unwrap_or_default(),
+            version: credential.version,
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::{
 };
 
 const COLUMNS: &str = "c.credential_id, c.label, c.scopes, c.created_at, c.expires_at, c.revoked_at, \
-                       c.last_used_at, c.certificate_name";
+                       c.last_used_at, c.certificate_name, c.version";
 
 #[derive(QueryableByName)]
 struct CredentialRow {
@@ -40,6 +40,8 @@ struct CredentialRow {
     last_used_at: Option<DateTime<Utc>>,
     #[diesel(sql_type = Nullable<Text>)]
     certificate_name: Option<String>,
+    #[diesel(sql_type = BigInt)]
+    version: i64,
 }
 
 impl CredentialRow {
@@ -59,6 +61,7 @@ impl CredentialRow {
             revoked_at: self.revoked_at,
             last_used_at: self.last_used_at,
             certificate_name: self.certificate_name,
+            version: self.version,
         }
     }
 
@@ -316,86 +319,122 @@ pub(crate) fn of_providers(tx: &mut SiteTx<'_, '_>, limit: i64) -> Result<Vec<Cr
 }
 
 pub(super) fn get(tx: &mut SiteTx<'_, '_>, id: CredentialId) -> Result<Option<Credential>, Error> {
+    Ok(get_several(tx, [id])?.pop())
+}
+
+/// Those of these credentials that the site has.
+pub(super) fn get_several(
+    tx: &mut SiteTx<'_, '_>,
+    ids: impl IntoIterator<Item = CredentialId>,
+) -> Result<Vec<Credential>, Error> {
     let statement = sql(
-        "get credential",
-        format!("SELECT {COLUMNS} FROM credentials c WHERE c.site_id = ? AND c.credential_id = ?"),
+        "get credentials",
+        format!(
+            "SELECT {COLUMNS} FROM credentials c WHERE c.site_id = ? AND c.credential_id = ANY(?)"
+        ),
     )
     .bind::<SqlUuid, _>(tx.site_id())
-    .bind::<SqlUuid, _>(id.uuid());
+    .bind::<Array<SqlUuid>, _>(uuids(ids));
     let site = Some(tx.site.id);
-    Ok(tx
-        .first::<CredentialRow>(statement)?
-        .map(|row| row.into_credential(site)))
+    let rows: Vec<CredentialRow> = tx.load(statement)?;
+    Ok(rows
+        .into_iter()
+        .map(|row| row.into_credential(site))
+        .collect())
+}
+
+fn uuids(ids: impl IntoIterator<Item = CredentialId>) -> Vec<Uuid> {
+    ids.into_iter().map(|id| id.uuid()).collect()
 }
 
 pub(super) fn get_for_all(tx: &mut Tx<'_>, id: CredentialId) -> Result<Option<Credential>, Error> {
-    find_for_all(tx, id, "")
+    Ok(get_several_for_all(tx, [id], "")?.pop())
 }
 
 /// The credential of all sites of that id, which nobody else changes before this transaction ends.
 pub(super) fn lock_for_all(tx: &mut Tx<'_>, id: CredentialId) -> Result<Option<Credential>, Error> {
-    find_for_all(tx, id, " FOR NO KEY UPDATE")
+    Ok(get_several_for_all(tx, [id], " FOR NO KEY UPDATE")?.pop())
 }
 
-fn find_for_all(
+/// Those of these credentials of all sites that there are; the statement ends in `lock`.
+pub(super) fn get_several_for_all(
     tx: &mut Tx<'_>,
-    id: CredentialId,
+    ids: impl IntoIterator<Item = CredentialId>,
     lock: &str,
-) -> Result<Option<Credential>, Error> {
+) -> Result<Vec<Credential>, Error> {
     let statement = sql(
-        "get credential",
-        format!("SELECT {COLUMNS} FROM all_site_credentials c WHERE c.credential_id = ?{lock}"),
+        "get credentials",
+        format!(
+            "SELECT {COLUMNS} FROM all_site_credentials c WHERE c.credential_id = ANY(?){lock}"
+        ),
     )
-    .bind::<SqlUuid, _>(id.uuid());
-    let row: Option<CredentialRow> = tx.first(statement)?;
-    Ok(row.map(|row| row.into_credential(None)))
+    .bind::<Array<SqlUuid>, _>(uuids(ids));
+    let rows: Vec<CredentialRow> = tx.load(statement)?;
+    Ok(rows
+        .into_iter()
+        .map(|row| row.into_credential(None))
+        .collect())
 }
 
-/// Writes what can change of a credential.
-pub(super) fn update(tx: &mut SiteTx<'_, '_>, credential: &Credential) -> Result<(), Error> {
+/// Writes what can change of a credential, and answers with it as it is then.
+pub(super) fn update(
+    tx: &mut SiteTx<'_, '_>,
+    credential: &Credential,
+) -> Result<Credential, Error> {
     let statement = sql(
         "update credential",
-        "UPDATE credentials SET label = ?, expires_at = ?, certificate_name = ? \
-         WHERE site_id = ? AND credential_id = ?",
+        format!(
+            "UPDATE credentials c SET label = ?, expires_at = ?, certificate_name = ? \
+             WHERE c.site_id = ? AND c.credential_id = ? RETURNING {COLUMNS}"
+        ),
     )
     .bind::<Text, _>(credential.label.clone())
     .bind::<Nullable<Timestamptz>, _>(credential.expires_at)
     .bind::<Nullable<Text>, _>(credential.certificate_name.clone())
     .bind::<SqlUuid, _>(tx.site_id())
     .bind::<SqlUuid, _>(credential.id.uuid());
-    tx.execute(statement).map(drop)
+    let row: CredentialRow = tx.one(statement)?;
+    Ok(row.into_credential(credential.site))
 }
 
-/// Writes what can change of a credential of all sites.
-pub(super) fn update_for_all(tx: &mut Tx<'_>, credential: &Credential) -> Result<(), Error> {
+/// Writes what can change of a credential of all sites, and answers with it as it is then.
+pub(super) fn update_for_all(
+    tx: &mut Tx<'_>,
+    credential: &Credential,
+) -> Result<Credential, Error> {
     let statement = sql(
         "update credential",
-        "UPDATE all_site_credentials SET label = ?, expires_at = ?, certificate_name = ? \
-         WHERE credential_id = ?",
+        format!(
+            "UPDATE all_site_credentials c SET label = ?, expires_at = ?, certificate_name = ? \
+             WHERE c.credential_id = ? RETURNING {COLUMNS}"
+        ),
     )
     .bind::<Text, _>(credential.label.clone())
     .bind::<Nullable<Timestamptz>, _>(credential.expires_at)
     .bind::<Nullable<Text>, _>(credential.certificate_name.clone())
     .bind::<SqlUuid, _>(credential.id.uuid());
-    tx.execute(statement).map(drop)
+    let row: CredentialRow = tx.one(statement)?;
+    Ok(row.into_credential(None))
 }
 
-pub(super) fn revoke(tx: &mut SiteTx<'_, '_>, id: CredentialId) -> Result<(), Error> {
+/// Revokes a credential that works, and answers with it as it is then.
+pub(super) fn revoke(tx: &mut SiteTx<'_, '_>, id: CredentialId) -> Result<Credential, Error> {
     let statement = sql(
         "revoke credential",
-        "UPDATE credentials SET revoked_at = ? WHERE site_id = ? AND credential_id = ?",
+        format!(
+            "UPDATE credentials c SET revoked_at = ? \
+             WHERE c.site_id = ? AND c.credential_id = ? RETURNING {COLUMNS}"
+        ),
     )
     .bind::<Timestamptz, _>(tx.now)
     .bind::<SqlUuid, _>(tx.site_id())
     .bind::<SqlUuid, _>(id.uuid());
-    tx.execute(statement).map(drop)
+    let row: CredentialRow = tx.one(statement)?;
+    Ok(row.into_credential(Some(tx.site.id)))
 }
 
-/// Revokes a credential of all sites and answers with it; none where there is no such one.
-pub(super) fn revoke_for_all(
-    tx: &mut Tx<'_>,
-    id: CredentialId,
-) -> Result<Option<Credential>, Error> {
+/// Revokes a credential of all sites, unless it is already, and answers with it.
+pub(super) fn revoke_for_all(tx: &mut Tx<'_>, id: CredentialId) -> Result<Credential, Error> {
     let statement = sql(
         "revoke credential",
         format!(
@@ -404,7 +443,6 @@ pub(super) fn revoke_for_all(
         ),
     )
     .bind::<SqlUuid, _>(id.uuid());
-    Ok(tx
-        .first::<CredentialRow>(statement)?
-        .map(|row| row.into_credential(None)))
+    let row: CredentialRow = tx.one(statement)?;
+    Ok(row.into_credential(None))
 }

@@ -5,7 +5,7 @@ use diesel::sql_types::{Array, Text};
 use crate::{db::Sql, error::Error};
 
 /// Every kind, as the contract lists them.
-pub(crate) const KINDS: [&str; 22] = [
+pub(crate) const KINDS: [&str; 23] = [
     "site.created",
     "site.updated",
     "site.divided",
@@ -27,6 +27,7 @@ pub(crate) const KINDS: [&str; 22] = [
     "group.updated",
     "group.deleted",
     "grant.created",
+    "grant.updated",
     "grant.ended",
 ];
 

@@ -3,16 +3,17 @@
 use chrono::{DateTime, Utc};
 use diesel::{
     QueryableByName,
-    sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use uuid::Uuid;
 
 use super::{
     TargetName,
-    store::{resolve, target},
+    store::{VERSION, resolve, target},
 };
 use crate::{
     access::{Grant, Source},
+    batch::Batch,
     context::RequestContext,
     db::{Sql, sql},
     error::{Error, Kind},
@@ -23,20 +24,25 @@ use crate::{
 };
 
 /// A direct grant, to whom it was given, and how it ended where it did.
+#[derive(Clone, Debug)]
 pub(super) struct DirectGrant {
     pub(super) grant: Grant,
     id: GrantId,
     pub(super) member: MemberId,
     pub(super) user_name: String,
     pub(super) ending: Option<Ending>,
+    pub(super) version: i64,
 }
 
 /// How a grant ended.
+#[derive(Clone, Debug)]
 pub(super) struct Ending {
     pub(super) at: DateTime<Utc>,
     pub(super) event: i64,
     pub(super) actor: String,
     pub(super) credential: Option<Uuid>,
+    /// Why; empty where nothing was said.
+    pub(super) reason: String,
 }
 
 /// Which grants a list shows, and which part of them.
@@ -68,14 +74,40 @@ pub(super) async fn get(
 ) -> Result<(DirectGrant, i64), Error> {
     identity
         .read(context, input, |tx, id| {
-            let mut statement = select(tx);
-            statement.push(" AND d.grant_id = ?");
-            statement.push_bind::<SqlUuid, _>(id.uuid());
-            let row: Option<Row> = tx.first(statement)?;
-            let grant = row.ok_or(Error::NotFound(Kind::Grant))?.into_grant()?;
-            Ok((grant, tx.site.revision))
+            Ok((require(tx, *id)?, tx.site.revision))
         })
         .await
+}
+
+/// Reads several direct grants: those that are there, and the ids of the others; and the site's revision.
+pub(super) async fn get_several(
+    identity: &Identity,
+    context: RequestContext,
+    input: Result<Batch<String, GrantId>, Error>,
+) -> Result<((Vec<DirectGrant>, Vec<String>), i64), Error> {
+    identity
+        .read(context, input, |tx, named| {
+            let found = find(tx, named.keys().copied())?;
+            Ok((named.arrange(found, |direct| [direct.id]), tx.site.revision))
+        })
+        .await
+}
+
+/// The direct grant of this id, also one that has ended.
+pub(super) fn require(tx: &mut SiteTx<'_, '_>, id: GrantId) -> Result<DirectGrant, Error> {
+    find(tx, [id])?.pop().ok_or(Error::NotFound(Kind::Grant))
+}
+
+fn find(
+    tx: &mut SiteTx<'_, '_>,
+    ids: impl IntoIterator<Item = GrantId>,
+) -> Result<Vec<DirectGrant>, Error> {
+    let mut statement = select(tx);
+    statement.push(" AND d.grant_id = ANY(?)");
+    let ids = ids.into_iter().map(|id| id.uuid());
+    statement.push_bind::<Array<SqlUuid>, _>(ids.collect::<Vec<_>>());
+    let rows: Vec<Row> = tx.load(statement)?;
+    rows.into_iter().map(Row::into_grant).collect()
 }
 
 /// Lists direct grants.
@@ -180,23 +212,29 @@ struct Row {
     ended_by: Option<String>,
     #[diesel(sql_type = Nullable<SqlUuid>)]
     ended_with: Option<Uuid>,
+    #[diesel(sql_type = Nullable<Text>)]
+    end_reason: Option<String>,
+    #[diesel(sql_type = BigInt)]
+    version: i64,
 }
 
 /// Begins a query for direct grants `d` of the site.
 fn select(tx: &SiteTx<'_, '_>) -> Sql {
     sql(
         "list grants",
-        "SELECT d.grant_id, d.member_id, m.user_name, d.role_id, d.business_entity_id, \
+        format!(
+        "SELECT {VERSION}, d.grant_id, d.member_id, m.user_name, d.role_id, d.business_entity_id, \
                 coalesce(r.name, b.name) AS name, d.actor, d.reason, d.ends_at, \
                 d.from_event, s.occurred_at AS since, \
-                d.to_event, e.occurred_at AS ended_at, e.actor AS ended_by, e.credential_id AS ended_with \
+                d.to_event, e.occurred_at AS ended_at, e.actor AS ended_by, e.credential_id AS ended_with, \
+                e.after ->> 'end_reason' AS end_reason \
          FROM grants d JOIN members m USING (site_id, member_id) \
          JOIN events s ON s.site_id = d.site_id AND s.number = d.from_event \
          LEFT JOIN events e ON e.site_id = d.site_id AND e.number = d.to_event \
          LEFT JOIN roles r ON r.site_id = d.site_id AND r.role_id = d.role_id \
          LEFT JOIN business_entities b \
            ON b.site_id = d.site_id AND b.business_entity_id = d.business_entity_id \
-         WHERE d.source = 'direct' AND d.site_id = ?",
+         WHERE d.source = 'direct' AND d.site_id = ?"),
     )
     .bind::<SqlUuid, _>(tx.site_id())
 }
@@ -210,6 +248,7 @@ impl Row {
                 event,
                 actor,
                 credential: self.ended_with,
+                reason: self.end_reason.unwrap_or_default(),
             }),
             (None, ..) => None,
             _ => return Err(Error::bug("a grant's end has no event")),
@@ -230,6 +269,7 @@ impl Row {
             member: MemberId::from(self.member_id),
             user_name: self.user_name,
             ending,
+            version: self.version,
         })
     }
 }

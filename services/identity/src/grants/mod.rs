@@ -1,5 +1,6 @@
 //! Direct grants: roles and business entities given by a service or an operator.
 
+mod change;
 mod ending;
 mod listing;
 pub(crate) mod rpc;
@@ -23,6 +24,7 @@ use crate::{
     requests::Answer,
     site_tx::{Identity, SiteTx},
     sites::keep_an_owner,
+    wire,
 };
 
 /// What a request asks to grant: by id, or by the key of a name.
@@ -40,6 +42,15 @@ pub(crate) struct NewGrant {
     pub(crate) target: TargetName,
     pub(crate) reason: String,
     pub(crate) ends_at: Option<DateTime<Utc>>,
+}
+
+/// A direct grant to take back.
+#[derive(Clone, Debug)]
+pub(crate) struct GrantEnd {
+    pub(crate) id: GrantId,
+    /// Why; empty where nothing is said.
+    pub(crate) reason: String,
+    pub(crate) if_versions: Vec<i64>,
 }
 
 /// What ending all grants of a role or business entity did.
@@ -80,14 +91,7 @@ pub(crate) async fn create<M: Answer>(
     let make = |tx: &mut SiteTx<'_, '_>, new: &NewGrant| {
         let member = members::require(tx, &new.member)?;
         let (target, is_owner) = store::resolve(tx, &new.target, false)?;
-        if let Some(at) = new.ends_at {
-            if is_owner {
-                return Err(Error::OwnerGrantWithEnd);
-            }
-            if at <= tx.now {
-                return Err(Error::invalid("end_time", "must be in the future"));
-            }
-        }
+        check_end(new.ends_at, is_owner, tx.now)?;
         let held = member.targets().any(|had| had.id == target.id);
         let id = insert(tx, member.id, target.id, &new.reason, new.ends_at)?;
         let mut effect = Effect::of_one_member();
@@ -121,29 +125,46 @@ pub(crate) async fn create<M: Answer>(
 pub(crate) async fn end(
     identity: &Identity,
     context: RequestContext,
-    input: Result<GrantId, Error>,
+    input: Result<GrantEnd, Error>,
 ) -> Result<((), Receipt), Error> {
     identity
-        .write(context, input, |tx, id| {
-            let kept = store::get(tx, *id)?.ok_or(Error::NotFound(Kind::Grant))?;
+        .write(context, input, |tx, end| {
+            let kept = store::get(tx, end.id)?.ok_or(Error::NotFound(Kind::Grant))?;
+            wire::check_version(kept.version, &end.if_versions)?;
             if kept.is_owner && kept.member_active {
                 keep_an_owner(tx, kept.member)?;
             }
-            store::end(tx, *id)?;
+            store::end(tx, end.id)?;
             let mut effect = Effect::of_one_member();
             if kept.member_active && !kept.held_otherwise {
                 effect.push(kept.target.clone(), vec![], vec![kept.member]);
             }
             tx.record(NewEvent {
                 kind: "grant.ended",
-                subject: id.uuid(),
+                subject: end.id.uuid(),
                 before: described(&kept.target, kept.member, &kept.reason, kept.ends_at),
-                after: json!({}),
+                after: match end.reason.as_str() {
+                    "" => json!({}),
+                    reason => json!({ "end_reason": reason }),
+                },
                 effect: &effect,
             })?;
             Ok(((), effect))
         })
         .await
+}
+
+/// Refuses an end that a grant can't have.
+fn check_end(
+    ends_at: Option<DateTime<Utc>>,
+    is_owner: bool,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    match ends_at {
+        Some(_) if is_owner => Err(Error::OwnerGrantWithEnd),
+        Some(at) if at <= now => Err(Error::invalid("end_time", "must be in the future")),
+        _ => Ok(()),
+    }
 }
 
 fn described(

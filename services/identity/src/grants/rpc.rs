@@ -1,17 +1,19 @@
 //! How direct grants are asked for over gRPC.
 
-use chrono::SubsecRound;
+use chrono::{DateTime, SubsecRound, Utc};
 use identity_proto::v1 as pb;
 use prost::Message;
 use tonic::{Request, Response, Status};
 
 use super::{
-    NewGrant, TargetName,
+    GrantEnd, NewGrant, TargetName,
+    change::{self, GrantChange},
     listing::{self, DirectGrant, GrantQuery},
 };
 use crate::{
     access::TargetId,
     authz::Method,
+    batch::Batch,
     error::{Error, Kind},
     filter::digest_of,
     ids::{BusinessEntityId, GrantId, RoleId},
@@ -48,6 +50,22 @@ impl pb::grant_service_server::GrantService for GrantRpc {
         Ok(Response::new(answer.await?))
     }
 
+    async fn update_grant(
+        &self,
+        request: Request<pb::UpdateGrantRequest>,
+    ) -> Result<Response<pb::UpdateGrantResponse>, Status> {
+        let context = self.0.context(Method::UpdateGrant, &request);
+        let message = request.into_inner();
+        let context = context
+            .for_site(message.site.as_ref())
+            .dry(message.validate_only);
+        let (grant, receipt) = change::update(&self.0, context, read_change(message)).await?;
+        Ok(Response::new(pb::UpdateGrantResponse {
+            grant: Some(grant.into()),
+            receipt: Some(receipt.into()),
+        }))
+    }
+
     async fn end_grant(
         &self,
         request: Request<pb::EndGrantRequest>,
@@ -57,8 +75,7 @@ impl pb::grant_service_server::GrantService for GrantRpc {
         let context = context
             .for_site(message.site.as_ref())
             .dry(message.validate_only);
-        let id = wire::id(&message.grant_id, GrantId::parse, Kind::Grant);
-        let ((), receipt) = super::end(&self.0, context, id).await?;
+        let ((), receipt) = super::end(&self.0, context, read_end(message)).await?;
         Ok(Response::new(pb::EndGrantResponse {
             receipt: Some(receipt.into()),
         }))
@@ -77,6 +94,24 @@ impl pb::grant_service_server::GrantService for GrantRpc {
         let (grant, revision) = listing::get(&self.0, context, id).await?;
         Ok(Response::new(pb::GetGrantResponse {
             grant: Some(grant.into()),
+            revision,
+        }))
+    }
+
+    async fn batch_get_grants(
+        &self,
+        request: Request<pb::BatchGetGrantsRequest>,
+    ) -> Result<Response<pb::BatchGetGrantsResponse>, Status> {
+        let context = self.0.context(Method::BatchGetGrants, &request);
+        let message = request.into_inner();
+        let context = context
+            .for_site(message.site.as_ref())
+            .at_least(message.min_revision);
+        let named = Batch::read("grant_ids", message.grant_ids, |id| Ok(GrantId::parse(id)));
+        let ((grants, unknown), revision) = listing::get_several(&self.0, context, named).await?;
+        Ok(Response::new(pb::BatchGetGrantsResponse {
+            grants: grants.into_iter().map(Into::into).collect(),
+            unknown_grant_ids: unknown,
             revision,
         }))
     }
@@ -100,26 +135,60 @@ impl pb::grant_service_server::GrantService for GrantRpc {
 }
 
 fn read_new(message: pb::CreateGrantRequest) -> Result<NewGrant, Error> {
-    let reason = message.reason.trim();
+    let reason = read_reason(&message.reason)?;
+    let ends_at = read_end_time(message.end_time.as_ref())?;
+    let target = read_target(message.target)?
+        .ok_or_else(|| Error::invalid("target", "must name a role or a business entity"))?;
+    Ok(NewGrant {
+        member: read_ref(message.member.as_ref())?,
+        target,
+        reason,
+        ends_at,
+    })
+}
+
+fn read_reason(text: &str) -> Result<String, Error> {
+    let reason = text.trim();
     if reason.is_empty() || reason.len() > REASON_MAX || reason.contains('\0') {
         return Err(Error::invalid(
             "reason",
             format!("must be 1 to {REASON_MAX} bytes of text"),
         ));
     }
-    let ends_at = message
-        .end_time
-        .as_ref()
-        .map(|at| wire::moment(at, "end_time"))
-        .transpose()?;
-    let target = read_target(message.target)?
-        .ok_or_else(|| Error::invalid("target", "must name a role or a business entity"))?;
-    Ok(NewGrant {
-        member: read_ref(message.member.as_ref())?,
-        target,
-        reason: reason.to_owned(),
-        // As exact as the site's clock.
-        ends_at: ends_at.map(|at| at.trunc_subsecs(3)),
+    Ok(reason.to_owned())
+}
+
+fn read_end_time(at: Option<&prost_types::Timestamp>) -> Result<Option<DateTime<Utc>>, Error> {
+    let at = at.map(|at| wire::moment(at, "end_time")).transpose()?;
+    // As exact as the site's clock.
+    Ok(at.map(|at| at.trunc_subsecs(3)))
+}
+
+fn read_change(message: pb::UpdateGrantRequest) -> Result<GrantChange, Error> {
+    let values = message.values.unwrap_or_default();
+    let mut change = GrantChange {
+        id: wire::id(&message.grant_id, GrantId::parse, Kind::Grant)?,
+        reason: None,
+        ends_at: None,
+        if_versions: message.if_versions,
+    };
+    for path in wire::mask(message.update_mask.as_ref(), &["reason", "end_time"])? {
+        match path {
+            "reason" => change.reason = Some(read_reason(&values.reason)?),
+            _ => change.ends_at = Some(read_end_time(values.end_time.as_ref())?),
+        }
+    }
+    Ok(change)
+}
+
+fn read_end(message: pb::EndGrantRequest) -> Result<GrantEnd, Error> {
+    Ok(GrantEnd {
+        id: wire::id(&message.grant_id, GrantId::parse, Kind::Grant)?,
+        reason: match message.reason.trim() {
+            "" => String::new(),
+            _ => read_reason(&message.reason)?,
+        },
+        if_versions: message.if_versions,
     })
 }
 
@@ -168,6 +237,7 @@ impl From<DirectGrant> for pb::DirectGrant {
             grant: Some(direct.grant.into()),
             member_id: direct.member.to_string(),
             user_name: direct.user_name,
+            version: direct.version,
             ending: direct.ending.map(|ending| pb::GrantEnding {
                 time: Some(wire::timestamp(ending.at)),
                 revision: ending.event,
@@ -178,6 +248,7 @@ impl From<DirectGrant> for pb::DirectGrant {
                         .unwrap_or_default(),
                     label: ending.actor,
                 }),
+                reason: ending.reason,
             }),
         }
     }

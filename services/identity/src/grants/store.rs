@@ -133,6 +133,7 @@ pub(super) struct KeptGrant {
     pub(super) is_owner: bool,
     /// Whether the member has the target by another grant too.
     pub(super) held_otherwise: bool,
+    pub(super) version: i64,
 }
 
 #[derive(QueryableByName)]
@@ -157,11 +158,18 @@ struct GrantRow {
     is_owner: bool,
     #[diesel(sql_type = Bool)]
     held_otherwise: bool,
+    #[diesel(sql_type = BigInt)]
+    version: i64,
 }
 
-/// Grants `d` that hold.
+/// The version of a grant `d`: the event that last changed it, or that gave it.
+pub(super) const VERSION: &str = "\
+    coalesce((SELECT max(t.to_event) FROM grant_terms t \
+              WHERE t.site_id = d.site_id AND t.grant_id = d.grant_id), d.from_event) AS version";
+
+/// What is selected, after [`VERSION`], of grants `d` that hold.
 const KEPT: &str = "\
-    SELECT d.grant_id, d.member_id, m.active, d.role_id, d.business_entity_id, coalesce(r.name, b.name) AS name, \
+    d.grant_id, d.member_id, m.active, d.role_id, d.business_entity_id, coalesce(r.name, b.name) AS name, \
            d.reason, d.ends_at, coalesce(r.built_in = 'owner', false) AS is_owner, \
            (EXISTS (SELECT FROM group_members gm JOIN groups g USING (site_id, group_id) \
                     WHERE gm.site_id = d.site_id AND gm.member_id = d.member_id AND gm.to_event IS NULL \
@@ -188,6 +196,7 @@ impl GrantRow {
             ends_at: self.ends_at,
             is_owner: self.is_owner,
             held_otherwise: self.held_otherwise,
+            version: self.version,
         })
     }
 }
@@ -210,7 +219,9 @@ pub(super) fn target(
 pub(super) fn get(tx: &mut SiteTx<'_, '_>, id: GrantId) -> Result<Option<KeptGrant>, Error> {
     let statement = sql(
         "get grant",
-        format!("{KEPT} AND d.source = 'direct' AND d.site_id = ? AND d.grant_id = ?"),
+        format!(
+            "SELECT {VERSION}, {KEPT} AND d.source = 'direct' AND d.site_id = ? AND d.grant_id = ?"
+        ),
     )
     .bind::<SqlUuid, _>(tx.site_id())
     .bind::<SqlUuid, _>(id.uuid());
@@ -223,7 +234,7 @@ pub(super) fn due(tx: &mut SiteTx<'_, '_>, limit: i64) -> Result<Vec<KeptGrant>,
     let statement = sql(
         "list grants that have run out",
         format!(
-            "{KEPT} AND d.site_id = ? AND d.ends_at <= ? ORDER BY d.ends_at, d.grant_id LIMIT ?"
+            "SELECT {VERSION}, {KEPT} AND d.site_id = ? AND d.ends_at <= ? ORDER BY d.ends_at, d.grant_id LIMIT ?"
         ),
     )
     .bind::<SqlUuid, _>(tx.site_id())
@@ -264,6 +275,31 @@ pub(super) fn end_all(
     .bind::<BigInt, _>(first)
     .bind::<Array<SqlUuid>, _>(ending.iter().map(|kept| kept.id.uuid()).collect::<Vec<_>>())
     .bind::<SqlUuid, _>(tx.site_id());
+    tx.execute(statement).map(drop)
+}
+
+/// Writes the reason and the end of a grant, and keeps what they were.
+pub(super) fn update(
+    tx: &mut SiteTx<'_, '_>,
+    kept: &KeptGrant,
+    reason: &str,
+    ends_at: Option<DateTime<Utc>>,
+) -> Result<(), Error> {
+    let statement = sql(
+        "update grant",
+        "WITH this AS (SELECT ?::uuid AS site_id, ?::uuid AS grant_id), \
+         past AS (INSERT INTO grant_terms (site_id, grant_id, reason, ends_at, from_event, to_event) \
+                  SELECT d.site_id, d.grant_id, d.reason, d.ends_at, ?, ? \
+                  FROM grants d JOIN this USING (site_id, grant_id)) \
+         UPDATE grants d SET reason = ?, ends_at = ? FROM this \
+         WHERE d.site_id = this.site_id AND d.grant_id = this.grant_id",
+    )
+    .bind::<SqlUuid, _>(tx.site_id())
+    .bind::<SqlUuid, _>(kept.id.uuid())
+    .bind::<BigInt, _>(kept.version)
+    .bind::<BigInt, _>(tx.next_event())
+    .bind::<Text, _>(reason.to_owned())
+    .bind::<Nullable<Timestamptz>, _>(ends_at);
     tx.execute(statement).map(drop)
 }
 

@@ -7,9 +7,10 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use uuid::Uuid;
 
-pub(crate) use self::store::{open, open_itself};
+pub(crate) use self::store::{open, open_itself, version};
 use crate::{
     authz::Scope,
+    batch::Batch,
     caller::Caller,
     context::RequestContext,
     db::Tx,
@@ -24,6 +25,7 @@ use crate::{
     requests::Answer,
     roles,
     site_tx::{Identity, SiteTx},
+    wire,
 };
 
 /// How many custom roles a new site may have.
@@ -107,6 +109,7 @@ pub(crate) struct SiteChange {
     pub(crate) unassigned_reach: Option<UnassignedReach>,
     pub(crate) outside_groups: Option<OutsideGroups>,
     pub(crate) custom_role_limit: Option<i32>,
+    pub(crate) if_versions: Vec<i64>,
 }
 
 /// Makes a site, its built-in roles and its first Owner: one event each for the site and the Owner
@@ -191,10 +194,42 @@ fn found<'x, 'y>(
     Ok((tx, owner))
 }
 
+/// A site, and its version.
+pub(crate) type Versioned = (Site, i64);
+
+/// How a site is known.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum SiteKey {
+    Id(SiteId),
+    Domain(String),
+}
+
 /// Reads a site.
-pub(crate) async fn get(identity: &Identity, context: RequestContext) -> Result<Site, Error> {
+pub(crate) async fn get(identity: &Identity, context: RequestContext) -> Result<Versioned, Error> {
     identity
-        .read(context, Ok(()), |tx, ()| Ok(tx.site.clone()))
+        .read(context, Ok(()), |tx, ()| {
+            Ok((tx.site.clone(), version(tx)?))
+        })
+        .await
+}
+
+/// Reads several sites: those that there are, and how the others were named.
+pub(crate) async fn get_several<N: Clone + Send + Sync + 'static>(
+    identity: &Identity,
+    context: RequestContext,
+    input: Result<Batch<N, SiteKey>, Error>,
+) -> Result<(Vec<Versioned>, Vec<N>), Error> {
+    identity
+        .anywhere(context, true, input, |tx, caller, named| {
+            caller.require_all_sites(Scope::Read)?;
+            let found = store::get_several(tx, named.keys())?;
+            Ok(named.arrange(found, |(site, _)| {
+                [
+                    SiteKey::Id(site.id),
+                    SiteKey::Domain(site.domain_key.clone()),
+                ]
+            }))
+        })
         .await
 }
 
@@ -203,14 +238,14 @@ pub(crate) async fn list(
     identity: &Identity,
     context: RequestContext,
     input: Result<Query, Error>,
-) -> Result<Listed<Site>, Error> {
+) -> Result<Listed<Versioned>, Error> {
     identity
         .anywhere(context, true, input, |tx, caller, query| {
             caller.require_all_sites(Scope::Read)?;
             query.page(
                 tx,
                 Uuid::nil(),
-                |site: &Site| site.id.uuid(),
+                |(site, _): &Versioned| site.id.uuid(),
                 |tx, rows| store::list(tx, query, rows),
                 |tx| store::count(tx, query),
             )
@@ -223,10 +258,12 @@ pub(crate) async fn update(
     identity: &Identity,
     context: RequestContext,
     input: Result<SiteChange, Error>,
-) -> Result<(Site, Receipt), Error> {
+) -> Result<(Versioned, Receipt), Error> {
     identity
         .write(context, input, |tx, change| {
             let before = tx.site.clone();
+            let version = version(tx)?;
+            wire::check_version(version, &change.if_versions)?;
             let mut after = before.clone();
             if let Some(reach) = change.unassigned_reach {
                 after.division = Some(before.division.map(|_| reach).ok_or(Error::SiteUndivided)?);
@@ -234,7 +271,7 @@ pub(crate) async fn update(
             after.outside_groups = change.outside_groups.unwrap_or(before.outside_groups);
             after.custom_role_limit = change.custom_role_limit.unwrap_or(before.custom_role_limit);
             if settings(&before) == settings(&after) {
-                return Ok((before, Effect::default()));
+                return Ok(((before, version), Effect::default()));
             }
             store::update(tx, &after)?;
             let mut effect = Effect::default();
@@ -253,7 +290,7 @@ pub(crate) async fn update(
             })?;
             after.revision = tx.site.revision;
             tx.site = after.clone();
-            Ok((after, effect))
+            Ok(((after, tx.site.revision), effect))
         })
         .await
 }
@@ -263,7 +300,7 @@ pub(crate) async fn divide(
     identity: &Identity,
     context: RequestContext,
     input: Result<UnassignedReach, Error>,
-) -> Result<(Site, Receipt), Error> {
+) -> Result<(Versioned, Receipt), Error> {
     identity
         .write(context, input, |tx, reach| {
             let before = tx.site.clone();
@@ -286,7 +323,7 @@ pub(crate) async fn divide(
             })?;
             after.revision = tx.site.revision;
             tx.site = after.clone();
-            Ok((after, effect))
+            Ok(((after, tx.site.revision), effect))
         })
         .await
 }

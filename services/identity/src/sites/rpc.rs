@@ -3,13 +3,18 @@
 use identity_proto::v1 as pb;
 use tonic::{Request, Response, Status};
 
-use super::{CUSTOM_ROLE_LIMIT_MAX, NewSite, OutsideGroups, Site, SiteChange, UnassignedReach};
+use super::{
+    CUSTOM_ROLE_LIMIT_MAX, NewSite, OutsideGroups, Site, SiteChange, SiteKey, UnassignedReach,
+    Versioned,
+};
 use crate::{
     authz::Method,
+    batch::Batch,
     error::Error,
     filter::{Asked, Query},
+    ids::SiteId,
     members::NewMember,
-    names::Name,
+    names::{self, Name},
     site_tx::Identity,
     wire,
 };
@@ -34,7 +39,8 @@ impl pb::site_service_server::SiteService for SiteRpc {
             read_new(message),
             |(site, owner), receipt| pb::CreateSiteResponse {
                 owner: Some(owner.into_proto(site.division)),
-                site: Some(site.into()),
+                // What made it is its first event.
+                site: Some(site.into_proto(1)),
                 receipt: Some(receipt.into()),
             },
         );
@@ -50,10 +56,10 @@ impl pb::site_service_server::SiteService for SiteRpc {
         let context = context
             .for_site(message.site.as_ref())
             .at_least(message.min_revision);
-        let site = super::get(&self.0, context).await?;
+        let (site, version) = super::get(&self.0, context).await?;
         Ok(Response::new(pb::GetSiteResponse {
             revision: site.revision,
-            site: Some(site.into()),
+            site: Some(site.into_proto(version)),
         }))
     }
 
@@ -64,9 +70,22 @@ impl pb::site_service_server::SiteService for SiteRpc {
         let context = self.0.context(Method::ListSites, &request);
         let page = super::list(&self.0, context, read_query(request.get_ref())).await?;
         Ok(Response::new(pb::ListSitesResponse {
-            sites: page.rows.into_iter().map(Into::into).collect(),
+            sites: shown(page.rows),
             total_size: page.total,
             next_page_token: page.next,
+        }))
+    }
+
+    async fn batch_get_sites(
+        &self,
+        request: Request<pb::BatchGetSitesRequest>,
+    ) -> Result<Response<pb::BatchGetSitesResponse>, Status> {
+        let context = self.0.context(Method::BatchGetSites, &request);
+        let named = Batch::read("sites", request.into_inner().sites, read_key);
+        let (sites, unknown_sites) = super::get_several(&self.0, context, named).await?;
+        Ok(Response::new(pb::BatchGetSitesResponse {
+            sites: shown(sites),
+            unknown_sites,
         }))
     }
 
@@ -79,9 +98,10 @@ impl pb::site_service_server::SiteService for SiteRpc {
         let context = context
             .for_site(message.site.as_ref())
             .dry(message.validate_only);
-        let (site, receipt) = super::update(&self.0, context, read_change(&message)).await?;
+        let ((site, version), receipt) =
+            super::update(&self.0, context, read_change(&message)).await?;
         Ok(Response::new(pb::UpdateSiteResponse {
-            site: Some(site.into()),
+            site: Some(site.into_proto(version)),
             receipt: Some(receipt.into()),
         }))
     }
@@ -96,12 +116,28 @@ impl pb::site_service_server::SiteService for SiteRpc {
             .for_site(message.site.as_ref())
             .dry(message.validate_only);
         let reach = read_reach(message.unassigned_reach());
-        let (site, receipt) = super::divide(&self.0, context, reach).await?;
+        let ((site, version), receipt) = super::divide(&self.0, context, reach).await?;
         Ok(Response::new(pb::DivideSiteResponse {
-            site: Some(site.into()),
+            site: Some(site.into_proto(version)),
             receipt: Some(receipt.into()),
         }))
     }
+}
+
+fn shown(sites: Vec<Versioned>) -> Vec<pb::Site> {
+    sites
+        .into_iter()
+        .map(|(site, version)| site.into_proto(version))
+        .collect()
+}
+
+/// A site as a batch names it; none where it can be none.
+fn read_key(site: &pb::SiteRef) -> Result<Option<SiteKey>, Error> {
+    let unnamed = || Error::invalid("sites", "must name each site by id or domain");
+    Ok(match site.r#ref.as_ref().ok_or_else(unnamed)? {
+        pb::site_ref::Ref::Id(id) => SiteId::parse(id).map(SiteKey::Id),
+        pb::site_ref::Ref::Domain(domain) => Some(SiteKey::Domain(names::lookup_key(domain))),
+    })
 }
 
 fn read_query(message: &pb::ListSitesRequest) -> Result<Query, Error> {
@@ -146,7 +182,10 @@ fn read_new(message: pb::CreateSiteRequest) -> Result<NewSite, Error> {
 fn read_change(message: &pb::UpdateSiteRequest) -> Result<SiteChange, Error> {
     let known = ["unassigned_reach", "outside_groups", "custom_role_limit"];
     let values = message.values.clone().unwrap_or_default();
-    let mut change = SiteChange::default();
+    let mut change = SiteChange {
+        if_versions: message.if_versions.clone(),
+        ..SiteChange::default()
+    };
     for path in wire::mask(message.update_mask.as_ref(), &known)? {
         match path {
             "unassigned_reach" => {
@@ -192,9 +231,12 @@ fn read_outside(setting: pb::OutsideGroups) -> Option<OutsideGroups> {
     }
 }
 
-impl From<Site> for pb::Site {
-    fn from(site: Site) -> Self {
-        Self {
+impl Site {
+    /// As the contract shows it.
+    pub(crate) fn into_proto(self, version: i64) -> pb::Site {
+        let site = self;
+        pb::Site {
+            version,
             id: site.id.to_string(),
             divided: site.division.is_some(),
             unassigned_reach: match site.division {

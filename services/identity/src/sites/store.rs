@@ -3,11 +3,11 @@
 use chrono::{DateTime, Utc};
 use diesel::{
     QueryableByName,
-    sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use uuid::Uuid;
 
-use super::{NewSite, OutsideGroups, Site, UnassignedReach};
+use super::{NewSite, OutsideGroups, Site, SiteKey, UnassignedReach, Versioned};
 use crate::{
     context::SiteName,
     db::{Sql, Tx, sql},
@@ -171,11 +171,62 @@ impl Lock {
 }
 
 #[derive(QueryableByName)]
-struct ListedRow {
+struct ShownRow {
     #[diesel(sql_type = Nullable<Text>)]
     sort_key: Option<String>,
+    #[diesel(sql_type = BigInt)]
+    version: i64,
     #[diesel(embed)]
     site: SiteRow,
+}
+
+/// The version of a site `s`: the last event that was about itself. Its settings stand in two tables, which the
+/// release before versions writes too, and each change of them is such an event.
+const VERSION: &str = "coalesce((SELECT max(e.number) FROM events e \
+                                 WHERE e.site_id = s.site_id AND e.subject_id = s.site_id), 0) AS version";
+
+#[derive(QueryableByName)]
+struct VersionRow {
+    #[diesel(sql_type = BigInt)]
+    version: i64,
+}
+
+/// The version of the site.
+pub(crate) fn version(tx: &mut SiteTx<'_, '_>) -> Result<i64, Error> {
+    let statement = sql(
+        "get version of site",
+        format!("SELECT {VERSION} FROM sites s WHERE s.site_id = ?"),
+    )
+    .bind::<SqlUuid, _>(tx.site_id());
+    Ok(tx.one::<VersionRow>(statement)?.version)
+}
+
+/// Those of these sites that there are.
+pub(super) fn get_several<'a>(
+    tx: &mut Tx<'_>,
+    named: impl Iterator<Item = &'a SiteKey>,
+) -> Result<Vec<Versioned>, Error> {
+    let (mut ids, mut keys) = (Vec::new(), Vec::new());
+    for name in named {
+        match name {
+            SiteKey::Id(id) => ids.push(id.uuid()),
+            SiteKey::Domain(key) => keys.push(key.clone()),
+        }
+    }
+    let statement = sql(
+        "get sites",
+        format!(
+            "SELECT NULL::text AS sort_key, {VERSION}, {SITE_COLUMNS}, {NOW} \
+             FROM sites s JOIN site_clocks k USING (site_id) \
+             WHERE s.site_id = ANY(?) OR s.domain_key = ANY(?)"
+        ),
+    )
+    .bind::<Array<SqlUuid>, _>(ids)
+    .bind::<Array<Text>, _>(keys);
+    tx.load::<ShownRow>(statement)?
+        .into_iter()
+        .map(|row| Ok((row.site.into_site()?.0, row.version)))
+        .collect()
 }
 
 /// The sites of a page, each with what it is ordered by.
@@ -183,19 +234,19 @@ pub(super) fn list(
     tx: &mut Tx<'_>,
     query: &Query,
     rows: &Rows,
-) -> Result<Vec<(Site, Option<String>)>, Error> {
+) -> Result<Vec<(Versioned, Option<String>)>, Error> {
     let key = query.sort_key(&SiteFields)?;
     let mut statement = sql(
         "list sites",
         format!(
-            "SELECT {key} AS sort_key, {SITE_COLUMNS}, {NOW} \
+            "SELECT {key} AS sort_key, {VERSION}, {SITE_COLUMNS}, {NOW} \
              FROM sites s JOIN site_clocks k USING (site_id) WHERE true"
         ),
     );
     query.push_page(&mut statement, &SiteFields, rows)?;
-    tx.load::<ListedRow>(statement)?
+    tx.load::<ShownRow>(statement)?
         .into_iter()
-        .map(|row| Ok((row.site.into_site()?.0, row.sort_key)))
+        .map(|row| Ok(((row.site.into_site()?.0, row.version), row.sort_key)))
         .collect()
 }
 

@@ -1,5 +1,7 @@
 //! `rosterctl credentials`
 
+mod update;
+
 use std::{
     io::{self, Read},
     path::{Path, PathBuf},
@@ -84,6 +86,12 @@ Examples:
         #[arg(long)]
         all_sites: bool,
     },
+    /// Change a credential's label, its end, or the certificate that it has to come with; its token stays
+    #[command(after_help = "\
+Examples:
+  rosterctl --site acme credentials update 0199c1f0-7d6e-7a10-8a59-2f6a1f0c9d11 --label 'Okta, production'
+  rosterctl --site acme credentials update 0199c1f0-7d6e-7a10-8a59-2f6a1f0c9d11 --expires-in 30d --dry-run")]
+    Update(update::Update),
     /// Revoke a credential: it stops working everywhere within a second
     #[command(after_help = "\
 Examples:
@@ -238,6 +246,7 @@ pub(super) async fn run(settings: &Settings, command: Credentials) -> Result<Out
                 object(&credential),
             )
         }
+        Credentials::Update(update) => update::run(settings, update).await,
         Credentials::Verify { file } => verify(settings, &file),
     }
 }

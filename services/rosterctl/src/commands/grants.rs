@@ -2,10 +2,11 @@
 
 use clap::Subcommand;
 use identity_proto::v1::{
-    AccessTarget, CreateGrantRequest, DirectGrant, EndGrantRequest, GetGrantRequest,
-    ListGrantsRequest, MemberRef, grant::Source, grant_service_client::GrantServiceClient,
+    AccessTarget, CreateGrantRequest, DirectGrant, DirectSource, EndGrantRequest, GetGrantRequest,
+    ListGrantsRequest, MemberRef, UpdateGrantRequest, grant::Source,
+    grant_service_client::GrantServiceClient,
 };
-use prost_types::Timestamp;
+use prost_types::{FieldMask, Timestamp};
 use serde_json::json;
 
 use super::{
@@ -73,13 +74,37 @@ Examples:
         #[command(flatten)]
         dry_run: DryRun,
     },
+    /// Change why a direct grant was given, or until when; the member has it all the time
+    #[command(after_help = "\
+Examples:
+  rosterctl grants update 0199c1f0-7d6e-7a10-8a59-2f6a1f0c9d11 --until 2027-01-31T23:59:59Z
+  rosterctl grants update 0199c1f0-7d6e-7a10-8a59-2f6a1f0c9d11 --no-end --reason 'Bob stays away' --dry-run")]
+    Update {
+        /// The grant's id
+        id: String,
+        /// Another reason, in your words
+        #[arg(long)]
+        reason: Option<String>,
+        /// When it ends by itself, later or earlier, as 2026-12-31T23:59:59Z
+        #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+        until: Option<Timestamp>,
+        /// Let it hold until it is taken back
+        #[arg(long, conflicts_with = "until")]
+        no_end: bool,
+        #[command(flatten)]
+        dry_run: DryRun,
+    },
     /// Take a direct grant back
     #[command(after_help = "\
 Examples:
+  rosterctl grants end 0199c1f0-7d6e-7a10-8a59-2f6a1f0c9d11 --reason 'Bob is back'
   rosterctl grants end 0199c1f0-7d6e-7a10-8a59-2f6a1f0c9d11 --dry-run")]
     End {
         /// The grant's id
         id: String,
+        /// Why, in your words [default: nothing is said]
+        #[arg(long)]
+        reason: Option<String>,
         #[command(flatten)]
         dry_run: DryRun,
     },
@@ -174,10 +199,56 @@ pub(super) async fn run(settings: &Settings, command: Grants) -> Result<Outcome,
                 object,
             )
         }
-        Grants::End { id, dry_run } => {
+        Grants::Update {
+            id,
+            reason,
+            until,
+            no_end,
+            dry_run,
+        } => {
+            let mut values = DirectSource::default();
+            let mut paths = Vec::new();
+            if let Some(reason) = reason {
+                values.reason = reason;
+                paths.push("reason".to_owned());
+            }
+            if until.is_some() || no_end {
+                values.end_time = until;
+                paths.push("end_time".to_owned());
+            }
+            if paths.is_empty() {
+                return Err(Failure::usage(
+                    "nothing to change: name --reason, --until or --no-end",
+                ));
+            }
+            let request = UpdateGrantRequest {
+                site: settings.site(),
+                grant_id: id,
+                values: Some(values),
+                update_mask: Some(FieldMask { paths }),
+                validate_only: dry_run.dry_run,
+                ..UpdateGrantRequest::default()
+            };
+            let request = settings.request(Purpose::Work, request)?;
+            let updated = answer(settings, client.update_grant(request).await)?;
+            let grant = updated.grant.unwrap_or_default();
+            print_write(
+                settings,
+                dry_run,
+                updated.receipt.as_ref(),
+                Some(table(std::slice::from_ref(&grant))),
+                json!({"grant": json::direct_grant(&grant)}),
+            )
+        }
+        Grants::End {
+            id,
+            reason,
+            dry_run,
+        } => {
             let request = EndGrantRequest {
                 site: settings.site(),
                 grant_id: id.clone(),
+                reason: reason.unwrap_or_default(),
                 validate_only: dry_run.dry_run,
                 ..EndGrantRequest::default()
             };
@@ -264,8 +335,12 @@ fn table(grants: &[DirectGrant]) -> String {
             || "-".to_owned(),
             |ending| {
                 let actor = ending.actor.clone().unwrap_or_default();
+                let why = match ending.reason.as_str() {
+                    "" => String::new(),
+                    reason => format!(": {}", show::text(reason)),
+                };
                 format!(
-                    "{}, by {}",
+                    "{}, by {}{why}",
                     show::time(ending.time.as_ref()),
                     show::text(&actor.label)
                 )
