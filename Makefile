@@ -43,10 +43,23 @@ test-tls: build ## Test the build with TLS to the database
 	ROSTER_TLS_IDENTITY="$(abspath $(TARGET))/tls/debug/identity" \
 	  $(CARGO) test --locked --workspace --test it -- tls
 
+# The commit before the newest migration stands for the release that runs while it is applied.
+PREVIOUS ?= $(shell git log -1 --diff-filter=A --format=%H -- migrations)^
+BEFORE := $(abspath $(TARGET))/previous
+
+.PHONY: test-upgrade
+test-upgrade: build ## Run the services of before the newest migration on the new schema (needs git)
+	@$(call need,git,git)
+	@rm -rf "$(BEFORE)/source" && mkdir -p "$(BEFORE)/source"
+	git archive $(PREVIOUS) | tar -x -C "$(BEFORE)/source"
+	cd "$(BEFORE)/source" && $(CARGO) build --locked --package identity-service --package scim-facade --bins \
+	  --target-dir "$(BEFORE)/target"
+	ROSTER_PREVIOUS="$(BEFORE)/target/debug" $(CARGO) test --locked --workspace --test it -- upgrade
+
 test-contract: ## Lint the gRPC contract and refuse what breaks callers of the last release (needs Node)
 	@$(call need,npx,Node.js with npx); cd proto && $(BUF) lint && $(BUF) breaking --against released.binpb
 
-test-all: test-contract test test-tls ## Everything, also what needs more than make test
+test-all: test-contract test test-upgrade test-tls ## Everything, also what needs more than make test
 
 # libFuzzer on stable Rust: the compiler's own coverage pass for everything that is built for FUZZ_HOST, which is this
 # machine, named so that build scripts and macros go without. facade/fuzz/README.md says what to do with a find.

@@ -228,11 +228,6 @@ async fn events_are_found_by_subject_actor_kind_and_time() {
             ..Default::default()
         },
         pb::ListEventsRequest {
-            subject_id: ann.clone(),
-            member: by_user_name("ann@acme.example"),
-            ..Default::default()
-        },
-        pb::ListEventsRequest {
             member: Some(pb::MemberRef::default()),
             ..Default::default()
         },

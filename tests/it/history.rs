@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use identity_proto::v1::{self as pb, update_group_request::Membership};
 use identity_tests::{
+    random::Random,
     rpc::{by_id, entity, role, target_name},
     scim,
     world::{Site, World},
@@ -12,34 +13,6 @@ use identity_tests::{
 };
 use serde_json::{Value, json};
 use tonic::Code;
-
-/// A small generator of random numbers, so that a failure names the seed that repeats it.
-struct Random(u64);
-
-impl Random {
-    /// A number below `end`.
-    fn below(&mut self, end: usize) -> usize {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) % end as u64) as usize
-    }
-
-    fn coin(&mut self) -> bool {
-        self.below(2) == 0
-    }
-
-    /// Some of these, maybe none.
-    fn some(&mut self, of: &[String]) -> Vec<String> {
-        of.iter().filter(|_| self.below(3) == 0).cloned().collect()
-    }
-
-    fn one<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
-        (!of.is_empty()).then(|| &of[self.below(of.len())])
-    }
-}
 
 /// What a grant gives: the kind of the group-name convention, and a name.
 type Target = (&'static str, &'static str);

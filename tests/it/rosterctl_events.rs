@@ -61,6 +61,7 @@ async fn events_are_listed_by_what_they_are_about() {
     let ctl = Rosterctl::new(&world, &acme.service_token, folder.path());
     let ann = acme.rpc.make_member("ann@acme.example").await;
     acme.rpc.make_member("bob@acme.example").await;
+    let group = acme.scim.make_group("CB/acme/ROLE/Analyst", &[&ann]).await;
     acme.rpc.set_active(&ann, false).await.unwrap();
     let list = async |arguments: &[&str]| {
         let all: Vec<&str> = ["events", "list"]
@@ -76,7 +77,11 @@ async fn events_are_listed_by_what_they_are_about() {
     };
     assert_eq!(
         list(&["--member", "ann@acme.example"]).await,
-        ["member.created", "member.deactivated"]
+        ["member.created", "group.created", "member.deactivated"]
+    );
+    assert_eq!(
+        list(&["--member", &ann, "--subject", &group]).await,
+        ["group.created"]
     );
     assert_eq!(
         list(&["--subject", &ann, "--kind", "member.created"]).await,

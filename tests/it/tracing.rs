@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use identity_proto::v1::{self as pb, event_service_client::EventServiceClient};
 use identity_tests::{
     collector::{Collector, Exported, hex},
     scim::{self, PATCH_OP, Scim},
@@ -81,19 +82,52 @@ async fn one_patch_is_one_trace_from_the_client_to_the_statements() {
         .is(204);
     assert_eq!(answer.trace_id(), trace_id);
 
-    let spans = collector.trace(&trace_id, 9).await;
+    let spans = collector.trace(&trace_id, 11).await;
     let server = the(&spans, "facade", "PATCH /{domain}/scim/v2/Groups/{id}");
     assert_eq!(hex(&server.span.parent_span_id), CLIENTS_SPAN);
     assert_eq!(server.span.kind(), SpanKind::Server);
-    assert_eq!(server.attribute("http.response.status_code"), "204");
+    for (name, value) in [
+        ("http.request.method", "PATCH"),
+        ("http.route", "/{domain}/scim/v2/Groups/{id}"),
+        ("http.response.status_code", "204"),
+        ("url.scheme", "http"),
+        ("network.protocol.version", "1.1"),
+        ("error.type", ""),
+    ] {
+        assert_eq!(server.attribute(name), value, "{name}");
+    }
     assert_eq!(server.attribute("site.domain"), "acme");
-    let client = the(&spans, "facade", "rpc.client");
+    let client = the(&spans, "facade", "identity.v1.GroupService/UpdateGroup");
     is_child(client, server);
     assert_eq!(client.span.kind(), SpanKind::Client);
     let call = the(&spans, "identity", "identity.v1.GroupService/UpdateGroup");
     is_child(call, client);
     assert_eq!(call.span.kind(), SpanKind::Server);
-    assert_eq!(call.attribute("rpc.grpc.status_code"), "0");
+    let port = world.identity.port().to_string();
+    for span in [client, call] {
+        for (name, value) in [
+            ("rpc.system.name", "grpc"),
+            ("rpc.method", "identity.v1.GroupService/UpdateGroup"),
+            ("rpc.response.status_code", "OK"),
+            ("error.type", ""),
+        ] {
+            assert_eq!(span.attribute(name), value, "{name}");
+        }
+    }
+    assert_eq!(client.attribute("server.address"), "127.0.0.1");
+    assert_eq!(client.attribute("server.port"), port);
+    // In numbers, for whoever looks for changes of access.
+    for (name, value) in [
+        ("roster.access_changed", "true"),
+        ("roster.changed", "true"),
+        ("roster.dry_run", "false"),
+        ("roster.effect.members", "1"),
+        ("roster.effect.gained", "1"),
+        ("roster.effect.lost", "0"),
+        ("roster.effect.skipped", "2"),
+    ] {
+        assert_eq!(call.attribute(name), value, "{name}");
+    }
     // What it did is there in full.
     let effect: Value = serde_json::from_str(&call.attribute("roster.effect")).unwrap();
     let [change] = effect["access_changes"].as_array().unwrap().as_slice() else {
@@ -108,19 +142,32 @@ async fn one_patch_is_one_trace_from_the_client_to_the_statements() {
     let transaction = the(&spans, "identity", "UpdateGroup");
     is_child(transaction, call);
     assert_eq!(transaction.attribute("db.statements"), "5");
-    for name in [
-        "sign in",
-        "get group",
-        "change members of group",
-        "append event",
+    for (name, operation) in [
+        ("BEGIN", "BEGIN"),
+        ("sign in", "SELECT"),
+        ("get group", "SELECT"),
+        ("change members of group", "INSERT"),
+        // Those who are no members may be a group.
+        ("find group among members", "SELECT"),
+        ("append event", "UPDATE"),
+        ("COMMIT", "COMMIT"),
     ] {
         let statement = the(&spans, "identity", name);
         is_child(statement, transaction);
+        assert_eq!(statement.span.kind(), SpanKind::Client);
         assert_eq!(statement.attribute("db.system.name"), "postgresql");
+        assert_eq!(
+            statement.attribute("db.operation.name"),
+            operation,
+            "{name}"
+        );
+        assert_eq!(statement.attribute("db.query.summary"), statement.span.name);
     }
-    // Those who are no members may be a group.
-    the(&spans, "identity", "find group among members");
-    assert_eq!(spans.len(), 9);
+    assert_eq!(spans.len(), 11);
+    for span in &spans {
+        let status = span.span.status.as_ref().map_or(0, |status| status.code);
+        assert_eq!(status, 0, "{}", span.span.name);
+    }
 
     // A caller of identity itself is followed as well.
     let trace_id = new_trace_id();
@@ -138,10 +185,10 @@ async fn one_patch_is_one_trace_from_the_client_to_the_statements() {
         .create_member(request)
         .await
         .unwrap();
-    let spans = collector.trace(&trace_id, 5).await;
+    let spans = collector.trace(&trace_id, 7).await;
     let call = the(&spans, "identity", "identity.v1.MemberService/CreateMember");
     assert_eq!(hex(&call.span.parent_span_id), CLIENTS_SPAN);
-    assert_eq!(spans.len(), 5);
+    assert_eq!(spans.len(), 7);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -164,7 +211,7 @@ async fn a_request_without_a_trace_begins_one() {
         let answer = Scim::send(request).await.is(200);
         let trace_id = answer.trace_id().to_owned();
         assert!(trace_id.bytes().any(|digit| digit != b'0'));
-        let spans = collector.trace(&trace_id, 6).await;
+        let spans = collector.trace(&trace_id, 8).await;
         let server = the(&spans, "facade", "GET /{domain}/scim/v2/Users");
         assert!(server.span.parent_span_id.is_empty());
         assert!(seen.insert(trace_id), "each its own");
@@ -191,22 +238,159 @@ async fn a_failure_is_told_as_what_it_is_in_the_trace() {
         .await;
     let trace_id = answer.trace_id().to_owned();
     answer.error(500, "");
-    let spans = collector.trace(&trace_id, 6).await;
+    let spans = collector.trace(&trace_id, 7).await;
     let server = the(&spans, "facade", "POST /{domain}/scim/v2/Users");
+    let client = the(&spans, "facade", "identity.v1.MemberService/CreateMember");
     let call = the(&spans, "identity", "identity.v1.MemberService/CreateMember");
-    assert_eq!(call.attribute("rpc.grpc.status_code"), "13");
-    for span in [server, call] {
+    let statement = the(&spans, "identity", "insert member");
+    assert_eq!(call.attribute("rpc.response.status_code"), "INTERNAL");
+    for (span, error_type) in [
+        (server, "INTERNAL"),
+        (client, "INTERNAL"),
+        (call, "INTERNAL"),
+        (statement, "fault"),
+    ] {
         // STATUS_CODE_ERROR
         assert_eq!(span.span.status.as_ref().unwrap().code, 2);
+        assert_eq!(span.attribute("error.type"), error_type);
     }
     // What the client did wrong is no error of the services.
     let answer = acme.scim.get("/Users/none").await;
     let trace_id = answer.trace_id().to_owned();
     answer.error(404, "");
-    for span in collector.trace(&trace_id, 3).await {
-        let code = span.span.status.map_or(0, |status| status.code);
+    let spans = collector.trace(&trace_id, 3).await;
+    for span in &spans {
+        let code = span.span.status.as_ref().map_or(0, |status| status.code);
         assert_ne!(code, 2, "{}", span.span.name);
     }
+    // The reason is told all the same.
+    let call = the(&spans, "identity", "identity.v1.MemberService/GetMember");
+    assert_eq!(call.attribute("error.type"), "MEMBER_NOT_FOUND");
+    assert_eq!(call.attribute("rpc.response.status_code"), "NOT_FOUND");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_told_of_a_change_stands_in_its_trace_with_a_link_to_its_watch() {
+    let collector = Collector::start().await;
+    let world = exporting(&collector, &[]).await;
+    let acme = world.acme().await;
+    let ann = acme.scim.make_user("ann@acme.example").await;
+    acme.scim.make_group("CB/acme/ROLE/Analyst", &[&ann]).await;
+    let (token, _) = world.issue("acme", &[pb::Scope::Watch]).await;
+    let watcher = world.caller(&token);
+    let mut watches = Vec::new();
+    let mut traces = BTreeSet::new();
+    for _ in 0..2 {
+        let trace_id = new_trace_id();
+        let request = watcher.request(pb::WatchEventsRequest::default());
+        let mut client = EventServiceClient::new(watcher.channel());
+        let opened = client.watch_events(traced(request, &trace_id)).await;
+        let mut stream = opened.unwrap().into_inner();
+        // The first message: from here on it is told.
+        stream.message().await.unwrap().unwrap();
+        watches.push(stream);
+        traces.insert(trace_id);
+    }
+    let path = format!("/Users/{ann}");
+    let deactivate = json!([{ "op": "replace", "value": { "active": false } }]);
+    let answer = acme.scim.patch(&path, deactivate).await.is(200);
+    for stream in &mut watches {
+        stream.message().await.unwrap().unwrap();
+    }
+    let sends = |spans: &[Exported]| -> Vec<Exported> {
+        let mut sends = spans.to_vec();
+        sends.retain(|span| span.span.name == "send event to watcher");
+        sends
+    };
+    let mut spans = collector.trace(answer.trace_id(), 10).await;
+    for _ in 0..100 {
+        if sends(&spans).len() == 2 {
+            break;
+        }
+        spans = collector.trace(answer.trace_id(), 10).await;
+    }
+    let call = the(&spans, "identity", "identity.v1.MemberService/UpdateMember");
+    assert_eq!(call.attribute("roster.access_changed"), "true");
+    assert_eq!(call.attribute("roster.effect.lost"), "1");
+    let sends = sends(&spans);
+    assert_eq!(sends.len(), 2);
+    let mut linked = BTreeSet::new();
+    for send in &sends {
+        is_child(send, call);
+        assert_eq!(send.span.kind(), SpanKind::Producer);
+        assert_eq!(send.attribute("roster.event.kind"), "member.deactivated");
+        assert_eq!(send.attribute("site.domain"), "acme");
+        let [link] = send.span.links.as_slice() else {
+            panic!("{:?}", send.span.links)
+        };
+        linked.insert(hex(&link.trace_id));
+    }
+    assert_eq!(linked, traces);
+    // The watch's own span is as long as the watch, and says how it ended.
+    drop(watches);
+    for trace_id in &traces {
+        let spans = collector.trace(trace_id, 5).await;
+        let watch = the(&spans, "identity", "identity.v1.EventService/WatchEvents");
+        assert_eq!(watch.attribute("rpc.response.status_code"), "CANCELLED");
+        assert!(
+            sends
+                .iter()
+                .any(|send| send.span.links[0].span_id == watch.span.span_id)
+        );
+    }
+    // A change in a trace that nobody samples is told without a trace.
+    let request = acme.scim.request(Method::DELETE, &path);
+    let unsampled = format!("00-{}-{CLIENTS_SPAN}-00", new_trace_id());
+    Scim::send(request.header("traceparent", unsampled))
+        .await
+        .is(204);
+    let unnamed =
+        "SELECT count(*) AS n FROM events WHERE kind = 'member.deleted' AND span_id IS NULL";
+    assert_eq!(world.database.number(unnamed), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ratio_samples_what_begins_here_and_a_callers_decision_is_kept() {
+    let collector = Collector::start().await;
+    let world = exporting(&collector, &[("ROSTER_TRACE_RATIO", "0")]).await;
+    let acme = world.bare_site("acme").await;
+    let begun_here = acme
+        .scim
+        .get("/Users?count=1")
+        .await
+        .is(200)
+        .trace_id()
+        .to_owned();
+    let trace_id = new_trace_id();
+    let request = acme.scim.request(Method::GET, "/Users?count=1");
+    let request = request.header("traceparent", format!("00-{trace_id}-{CLIENTS_SPAN}-01"));
+    Scim::send(request).await.is(200);
+    assert_eq!(collector.trace(&trace_id, 8).await.len(), 8);
+    assert!(collector.trace(&begun_here, 0).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_databases_own_log_names_the_trace_beside_a_text_without_values() {
+    let world = World::start().await;
+    let acme = world.bare_site("acme").await;
+    let answer = acme
+        .scim
+        .post("/Users", &scim::user("ann@acme.example"))
+        .await
+        .is(201);
+    let of_trace = identity_tests::database::statements(answer.trace_id());
+    assert!(of_trace.len() >= 4, "{of_trace:?}");
+    let insert = of_trace
+        .iter()
+        .find(|text| text.contains("INSERT INTO members"));
+    let insert = insert.unwrap_or_else(|| panic!("{of_trace:?}"));
+    assert!(!insert.contains("ann@") && !insert.contains(answer.trace_id()));
+    // It costs no message of its own: the statement that begins the transaction sets it.
+    assert!(
+        !of_trace
+            .iter()
+            .any(|text| text.starts_with("SET application_name"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

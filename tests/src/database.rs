@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    path::Path,
     process::Command,
     sync::{
         OnceLock,
@@ -50,7 +51,12 @@ pub fn server() -> &'static Server {
 
 /// Runs `identity migrate` on a database.
 pub fn migrate(url: &str) {
-    let output = Command::new(program("identity").unwrap())
+    migrate_with(&program("identity").unwrap(), url);
+}
+
+/// Runs `migrate` of this build of identity on a database.
+pub fn migrate_with(identity: &Path, url: &str) {
+    let output = Command::new(identity)
         .arg("migrate")
         .env("DATABASE_URL", url)
         .output()
@@ -72,13 +78,19 @@ pub struct Database {
 impl Database {
     /// A new database with the newest schema and nothing in it.
     pub fn create() -> Self {
+        Self::from_template(Some(TEMPLATE))
+    }
+
+    /// A new database without a schema.
+    pub fn empty() -> Self {
+        Self::from_template(None)
+    }
+
+    fn from_template(template: Option<&str>) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let server = server();
-        server
-            .cluster
-            .create_database(&name, Some(TEMPLATE))
-            .unwrap();
+        server.cluster.create_database(&name, template).unwrap();
         Self {
             url: server.cluster.url(&name),
             name,

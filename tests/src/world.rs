@@ -14,7 +14,7 @@ use roster_stack::{
 use tempfile::TempDir;
 
 use crate::{
-    database::{Database, server},
+    database::{Database, migrate_with, server},
     rpc::Rpc,
     scim::Scim,
 };
@@ -35,6 +35,10 @@ pub struct Settings {
     pub database_port: Option<u16>,
     /// Where the facade finds identity instead (a proxy before it), as a port.
     pub identity_port: Option<u16>,
+    /// Another build of identity, which also makes the schema.
+    pub identity_build: Option<PathBuf>,
+    /// Another build of the facade.
+    pub facade_build: Option<PathBuf>,
 }
 
 /// A running Roster.
@@ -83,7 +87,14 @@ impl World {
 
     fn start_blocking(settings: Settings) -> Self {
         let guard = &server().guard;
-        let database = Database::create();
+        let database = match &settings.identity_build {
+            None => Database::create(),
+            Some(build) => {
+                let database = Database::empty();
+                migrate_with(build, database.url());
+                database
+            }
+        };
         let logs = tempfile::tempdir().unwrap();
         let url = match settings.database_port {
             Some(port) => database.url_through(port),
@@ -97,6 +108,9 @@ impl World {
         for (name, value) in settings.identity {
             options = options.variable(name, value);
         }
+        if let Some(build) = &settings.identity_build {
+            options = options.built(build);
+        }
         let identity = Service::start(options, guard).unwrap();
         let mut options = ServiceOptions::facade(
             settings.identity_port.unwrap_or(identity.port()),
@@ -106,6 +120,9 @@ impl World {
         );
         for (name, value) in settings.facade {
             options = options.variable(name, value);
+        }
+        if let Some(build) = &settings.facade_build {
+            options = options.built(build);
         }
         let facade = Service::start(options, guard).unwrap();
         Self {

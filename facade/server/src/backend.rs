@@ -1,6 +1,7 @@
-//! The way to identity: one channel, and calls in the name of a caller.
+//! The way to identity: calls in the name of a caller.
 
 use std::{
+    error::Error,
     fmt,
     sync::{
         Arc,
@@ -23,29 +24,27 @@ use identity_proto::v1::{
 };
 use identity_runtime::{
     propagation,
-    tls::{ClientTlsArgs, on_change},
+    rpc::{code_name, is_fault},
+    telemetry::record_failure,
+    tls::ClientTlsArgs,
 };
 use prost::Message;
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep, timeout_at},
-};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tonic::{
-    Code, Request, Response, Status,
+    Code, ConnectError, Request, Response, Status,
     metadata::{Ascii, MetadataValue},
-    transport::{Channel, Endpoint},
+    transport::Channel,
 };
 use tracing::{Instrument, Span, field};
 
+use crate::{
+    metrics::{CallLabels, CallMeters},
+    peers::Peers,
+};
+
 /// The largest answer: a page of groups with their members.
 const MAX_ANSWER: usize = 256 << 20;
-
-/// The largest set of trailers: an error may carry a hundred names.
-const MAX_TRAILERS: u32 = 256 << 10;
-
-/// How long a connection may take to come up.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The largest write that is kept to be sent again, in bytes.
 const KEPT_MAX: usize = 256 << 10;
@@ -53,74 +52,54 @@ const KEPT_MAX: usize = 256 << 10;
 /// How long before a read that found nobody there is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long before a request that was never sent is sent: the next connection has to be there.
+/// How long before a request that was never sent is sent: the next connection has to be there. Twice as long
+/// each time.
 const UNSENT_PAUSE: Duration = Duration::from_millis(5);
 
-/// The channel to identity. Clones share its connection.
+/// How often a request that was never sent is tried again: past a few processes that have ended, or until one
+/// is back.
+const UNSENT_MOST: u32 = 6;
+
+/// The way to identity. Clones share its connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Backend {
-    /// Another one where the files of TLS have changed.
-    channel: watch::Receiver<Channel>,
+    peers: Peers,
+    meters: CallMeters,
 }
 
 impl Backend {
-    /// A channel that connects when it is first used, and again whenever it has to. An error is a sentence
-    /// for an operator.
+    /// The way to the processes at `urls`. An error is a sentence for an operator.
     pub(crate) fn new(
-        url: &str,
+        urls: &str,
         tls: &ClientTlsArgs,
+        meters: CallMeters,
         stop: &CancellationToken,
     ) -> Result<Self, String> {
-        let (sender, channel) = watch::channel(Self::connect(url, tls)?);
-        let files = tls.files();
-        if !files.is_empty() {
-            let (url, tls) = (url.to_owned(), tls.clone());
-            tokio::spawn(on_change(files, stop.clone(), move || {
-                sender.send_replace(Self::connect(&url, &tls)?);
-                Ok(())
-            }));
-        }
-        Ok(Self { channel })
+        Ok(Self {
+            peers: Peers::new(urls, tls, stop)?,
+            meters,
+        })
     }
+}
 
-    fn connect(url: &str, tls: &ClientTlsArgs) -> Result<Channel, String> {
-        let endpoint = Endpoint::from_shared(url.to_owned())
-            .map_err(|error| format!("identity's address {url:?}: {error}"))?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(Duration::from_secs(10))
-            .keep_alive_timeout(Duration::from_secs(5))
-            .keep_alive_while_idle(true)
-            // Room for a PUT of a large group without waiting for the window.
-            .initial_stream_window_size(1 << 20)
-            .initial_connection_window_size(4 << 20)
-            .http2_max_header_list_size(MAX_TRAILERS);
-        Ok(tls.secure(endpoint)?.connect_lazy())
-    }
+fn members(channel: Channel) -> MemberServiceClient<Channel> {
+    MemberServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER)
+}
 
-    fn channel(&self) -> Channel {
-        self.channel.borrow().clone()
-    }
+fn groups(channel: Channel) -> GroupServiceClient<Channel> {
+    GroupServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER)
+}
 
-    fn members(&self) -> MemberServiceClient<Channel> {
-        MemberServiceClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER)
-    }
+fn roles(channel: Channel) -> RoleServiceClient<Channel> {
+    RoleServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER)
+}
 
-    fn groups(&self) -> GroupServiceClient<Channel> {
-        GroupServiceClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER)
-    }
+fn business_entities(channel: Channel) -> BusinessEntityServiceClient<Channel> {
+    BusinessEntityServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER)
+}
 
-    fn roles(&self) -> RoleServiceClient<Channel> {
-        RoleServiceClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER)
-    }
-
-    fn business_entities(&self) -> BusinessEntityServiceClient<Channel> {
-        BusinessEntityServiceClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER)
-    }
-
-    fn credentials(&self) -> CredentialServiceClient<Channel> {
-        CredentialServiceClient::new(self.channel())
-    }
+fn credentials(channel: Channel) -> CredentialServiceClient<Channel> {
+    CredentialServiceClient::new(channel)
 }
 
 /// Calls identity with one client's token, for one site, until one deadline. The facade has no authority
@@ -141,18 +120,16 @@ enum Kind {
     Write,
 }
 
-/// One method a call: the request's site is the caller's.
+/// One method a call, by its name in the contract: the request's site is the caller's.
 macro_rules! calls {
-    ($($(#[$doc:meta])* $kind:ident $service:ident.$method:ident($request:ident) -> $response:ident;)*) => {
+    ($($(#[$doc:meta])* $kind:ident $name:literal $service:ident.$method:ident($request:ident) -> $response:ident;)*) => {
         $(
             $(#[$doc])*
             pub(crate) async fn $method(&self, mut message: $request) -> Result<$response, Status> {
                 message.site = Some(self.site());
-                let client = self.backend.$service();
                 // Boxed: a request and all that hyper needs would make every handler's future large.
-                Box::pin(self.call(Kind::$kind, stringify!($method), message, move |request| {
-                    let mut client = client.clone();
-                    async move { client.$method(request).await }
+                Box::pin(self.call(Kind::$kind, concat!("identity.v1.", $name), message, |channel, request| async {
+                    $service(channel).$method(request).await
                 }))
                 .await
             }
@@ -189,19 +166,19 @@ impl Caller {
     }
 
     calls! {
-        Read credentials.get_caller(GetCallerRequest) -> GetCallerResponse;
-        Write members.create_member(CreateMemberRequest) -> CreateMemberResponse;
-        Read members.get_member(GetMemberRequest) -> GetMemberResponse;
-        Read members.list_members(ListMembersRequest) -> ListMembersResponse;
-        Write members.update_member(UpdateMemberRequest) -> UpdateMemberResponse;
-        Write members.delete_member(DeleteMemberRequest) -> DeleteMemberResponse;
-        Write groups.create_group(CreateGroupRequest) -> CreateGroupResponse;
-        Read groups.get_group(GetGroupRequest) -> GetGroupResponse;
-        Read groups.list_groups(ListGroupsRequest) -> ListGroupsResponse;
-        Write groups.update_group(UpdateGroupRequest) -> UpdateGroupResponse;
-        Write groups.delete_group(DeleteGroupRequest) -> DeleteGroupResponse;
-        Read roles.list_roles(ListRolesRequest) -> ListRolesResponse;
-        Read business_entities.list_business_entities(ListBusinessEntitiesRequest)
+        Read "CredentialService/GetCaller" credentials.get_caller(GetCallerRequest) -> GetCallerResponse;
+        Write "MemberService/CreateMember" members.create_member(CreateMemberRequest) -> CreateMemberResponse;
+        Read "MemberService/GetMember" members.get_member(GetMemberRequest) -> GetMemberResponse;
+        Read "MemberService/ListMembers" members.list_members(ListMembersRequest) -> ListMembersResponse;
+        Write "MemberService/UpdateMember" members.update_member(UpdateMemberRequest) -> UpdateMemberResponse;
+        Write "MemberService/DeleteMember" members.delete_member(DeleteMemberRequest) -> DeleteMemberResponse;
+        Write "GroupService/CreateGroup" groups.create_group(CreateGroupRequest) -> CreateGroupResponse;
+        Read "GroupService/GetGroup" groups.get_group(GetGroupRequest) -> GetGroupResponse;
+        Read "GroupService/ListGroups" groups.list_groups(ListGroupsRequest) -> ListGroupsResponse;
+        Write "GroupService/UpdateGroup" groups.update_group(UpdateGroupRequest) -> UpdateGroupResponse;
+        Write "GroupService/DeleteGroup" groups.delete_group(DeleteGroupRequest) -> DeleteGroupResponse;
+        Read "RoleService/ListRoles" roles.list_roles(ListRolesRequest) -> ListRolesResponse;
+        Read "BusinessEntityService/ListBusinessEntities" business_entities.list_business_entities(ListBusinessEntitiesRequest)
             -> ListBusinessEntitiesResponse;
     }
 
@@ -211,17 +188,17 @@ impl Caller {
         }
     }
 
-    /// One call; once more where it was never sent, and a read where nobody was there.
+    /// One call; once more where it was never sent, and a read where nobody answered.
     async fn call<Q: Clone + Message, A, F: Future<Output = Result<Response<A>, Status>>>(
         &self,
         kind: Kind,
         method: &'static str,
         message: Q,
-        rpc: impl Fn(Request<Q>) -> F,
+        rpc: impl Fn(Channel, Request<Q>) -> F,
     ) -> Result<A, Status> {
         let mut again = Again {
-            unsent: 5,
-            unanswered: usize::from(kind == Kind::Read),
+            unsent: 0,
+            unanswered: kind == Kind::Read,
         };
         let keep = kind == Kind::Read || message.encoded_len() <= KEPT_MAX;
         let mut kept = keep.then(|| message.clone());
@@ -231,6 +208,7 @@ impl Caller {
             && let Some(pause) = again.after(status)
             && Instant::now() + pause < self.deadline
         {
+            self.backend.meters.again(!is_unsent(status));
             sleep(pause).await;
             kept = Some(message.clone());
             outcome = self.attempt(method, message, &rpc).await;
@@ -245,15 +223,19 @@ impl Caller {
         &self,
         method: &'static str,
         message: Q,
-        rpc: &impl Fn(Request<Q>) -> F,
+        rpc: &impl Fn(Channel, Request<Q>) -> F,
     ) -> Result<A, Status> {
         let span = tracing::info_span!(
             "rpc.client",
+            otel.name = method,
             otel.kind = "client",
-            rpc.system = "grpc",
+            rpc.system.name = "grpc",
             rpc.method = method,
-            rpc.grpc.status_code = field::Empty,
+            rpc.response.status_code = field::Empty,
+            server.address = field::Empty,
+            server.port = field::Empty,
         );
+        let begun = Instant::now();
         async {
             let mut request = Request::new(message);
             request
@@ -266,12 +248,38 @@ impl Caller {
             propagation::inject(request.metadata_mut());
             // identity gives up by this; the timeout here is for when it does not.
             request.set_timeout(self.deadline.saturating_duration_since(Instant::now()));
-            let outcome = match timeout_at(self.deadline, rpc(request)).await {
+            let answered = async {
+                let peer = self.backend.peers.next().await;
+                let address = peer.address();
+                Span::current().record("server.address", field::display(address.ip()));
+                Span::current().record("server.port", address.port());
+                let outcome = rpc(peer.channel(), request).await;
+                if outcome.as_ref().is_err_and(is_unreachable) {
+                    self.backend.peers.is_out(&peer);
+                }
+                outcome
+            };
+            let outcome = match timeout_at(self.deadline, answered).await {
                 Ok(outcome) => outcome.map(Response::into_inner),
                 Err(_) => Err(Status::deadline_exceeded("no answer within the deadline")),
             };
             let code = outcome.as_ref().err().map_or(Code::Ok, Status::code);
-            Span::current().record("rpc.grpc.status_code", i32::from(code));
+            let name = code_name(code);
+            Span::current().record("rpc.response.status_code", name);
+            let error_type = if code == Code::Ok { "" } else { name };
+            if !error_type.is_empty() {
+                record_failure(error_type, is_fault(code));
+            }
+            let labels = CallLabels {
+                rpc_system_name: "grpc",
+                rpc_method: method,
+                rpc_response_status_code: name,
+                error_type,
+            };
+            self.backend
+                .meters
+                .duration
+                .observe(&labels, begun.elapsed());
             outcome
         }
         .instrument(span)
@@ -279,40 +287,45 @@ impl Caller {
     }
 }
 
-/// How often a call may still be made once more.
+/// Whether a call may still be made once more.
 struct Again {
-    /// Where the request was never sent.
-    unsent: usize,
-    /// Where nobody was there to answer it.
-    unanswered: usize,
+    /// How often the request was never sent.
+    unsent: u32,
+    /// Whether it may be, where nobody answered it.
+    unanswered: bool,
 }
 
 impl Again {
     /// How long to wait before the call is made once more, if it is, after it ended in this.
     fn after(&mut self, status: &Status) -> Option<Duration> {
-        let (left, pause) = if is_unsent(status) {
-            (&mut self.unsent, UNSENT_PAUSE)
-        } else if status.code() == Code::Unavailable {
-            (&mut self.unanswered, RETRY_PAUSE)
-        } else {
-            return None;
-        };
-        *left = left.checked_sub(1)?;
-        Some(pause)
+        if is_unsent(status) && self.unsent < UNSENT_MOST {
+            self.unsent += 1;
+            return Some(UNSENT_PAUSE * (1 << (self.unsent - 1)));
+        }
+        (status.code() == Code::Unavailable && std::mem::take(&mut self.unanswered))
+            .then_some(RETRY_PAUSE)
     }
 }
 
-/// Whether the request never left: its connection came to its end just then, as each does after a while.
-/// Other gRPC libraries take another connection by themselves.
+/// Whether there was no connection to send the request on.
+fn is_unreachable(status: &Status) -> bool {
+    causes(status).any(|error| error.is::<ConnectError>())
+}
+
+/// Whether the request never left: there was no connection, or it came to its end just then, as each does
+/// after a while. Other gRPC libraries take another connection by themselves.
 fn is_unsent(status: &Status) -> bool {
-    let mut source = std::error::Error::source(status);
-    while let Some(error) = source {
-        if let Some(error) = error.downcast_ref::<hyper::Error>() {
-            return error.is_canceled();
-        }
-        source = error.source();
-    }
-    false
+    let cancelled = |error: &(dyn Error + 'static)| {
+        error
+            .downcast_ref::<hyper::Error>()
+            .is_some_and(hyper::Error::is_canceled)
+    };
+    is_unreachable(status) || causes(status).any(cancelled)
+}
+
+/// What is behind a status that no server sent.
+fn causes(status: &Status) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    std::iter::successors(status.source(), |error| (**error).source())
 }
 
 /// Without the token.

@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 use tracing::Instrument;
 
 use crate::{
-    admission::Call, app::App, effect::Effect, groups, refusal::Refusal, reply::Reply,
-    translate::Site, users,
+    admission::Call, app::App, effect::Effect, groups, metrics::Fault, refusal::Refusal,
+    reply::Reply, translate::Site, users,
 };
 
 pub(crate) async fn run(app: App, mut call: Call) -> Result<Reply, Refusal> {
@@ -170,7 +170,16 @@ impl Run {
             operation = index,
             outcome = tracing::field::Empty,
         );
+        let (method, path) = (
+            operation.method.to_ascii_uppercase(),
+            operation.path.clone(),
+        );
         let outcome = self.single(index, operation).instrument(span.clone()).await;
+        let (word, fault) = match &outcome {
+            Ok(_) => ("ok", Fault::None),
+            Err(refusal) => (refusal.cause.as_str(), refusal.whose_fault()),
+        };
+        self.app.meters.ended(&method, &path, word, fault);
         match &outcome {
             Ok(reply) => {
                 self.has_written = true;

@@ -28,7 +28,8 @@ pub struct Config {
         default_value = "127.0.0.1:8490"
     )]
     pub admin_listen: SocketAddr,
-    /// The gRPC address of identity; it begins with https:// where identity speaks TLS.
+    /// The gRPC address of identity, or several, separated by commas; it begins with https:// where identity
+    /// speaks TLS. Requests are spread over all processes behind it, which are looked up every 5 seconds.
     #[arg(
         long,
         env = "ROSTER_IDENTITY_URL",
@@ -70,6 +71,15 @@ pub struct Config {
     /// How large a bulk request may be, in bytes.
     #[arg(long, env = "ROSTER_BULK_MAX_PAYLOAD_BYTES", default_value_t = 1 << 20)]
     pub max_bulk_body: usize,
+    /// How long to answer "not ready" before refusing new connections when told to stop, in milliseconds: as
+    /// long as whoever spreads requests may take to notice.
+    #[arg(
+        long,
+        env = "ROSTER_DRAIN_DELAY_MS",
+        default_value = "0",
+        value_name = "MS"
+    )]
+    pub drain_delay_ms: u64,
     /// Logs and traces.
     #[command(flatten)]
     pub telemetry: TelemetryArgs,

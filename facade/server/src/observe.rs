@@ -6,23 +6,25 @@ use std::{any::Any, time::Instant};
 use axum::{
     body::Body,
     extract::{MatchedPath, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use identity_runtime::{metrics::Metrics, propagation, telemetry::current_trace_id};
-use prometheus_client::{
-    encoding::EncodeLabelSet,
-    metrics::{
-        counter::Counter,
-        family::Family,
-        histogram::{Histogram, exponential_buckets},
-    },
+use identity_runtime::{
+    propagation,
+    telemetry::{current_trace_id, record_failure},
 };
 use scim_protocol::{MEDIA_TYPE, ScimError};
 use tracing::{Instrument, Span, field};
 
-use crate::{admission, app::App, effect::Effect, refusal::Refusal, reply::content_type};
+use crate::{
+    admission,
+    app::App,
+    effect::Effect,
+    metrics::{ActiveLabels, Fault, RequestLabels},
+    refusal::Refusal,
+    reply::content_type,
+};
 
 /// The response header that names the trace.
 const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
@@ -30,62 +32,14 @@ const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 /// The media type of an answer to a client that asks for this one.
 const PLAIN_JSON: &str = "application/json; charset=utf-8";
 
-/// The facade's metrics. Clones share them.
-#[derive(Clone, Debug)]
-pub(crate) struct Meters {
-    requests: Family<RequestLabels, Counter>,
-    duration: Family<RouteLabels, Histogram, fn() -> Histogram>,
-    /// Ids in membership changes that are no members of the site.
-    pub(crate) unknown_members: Counter,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct RequestLabels {
-    method: String,
-    route: String,
-    status: u16,
-    outcome: String,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct RouteLabels {
-    method: String,
-    route: String,
-}
-
-impl Meters {
-    pub(crate) fn new(metrics: &Metrics) -> Self {
-        // 2 ms to 65 s.
-        let histogram: fn() -> Histogram = || Histogram::new(exponential_buckets(0.002, 2.0, 16));
-        Self {
-            requests: metrics.register(
-                "scim_requests",
-                "SCIM requests by route, status and outcome",
-                Family::default(),
-            ),
-            duration: metrics.register(
-                "scim_request_duration_seconds",
-                "How long SCIM requests took",
-                Family::new_with_constructor(histogram),
-            ),
-            unknown_members: metrics.register(
-                "scim_unknown_members",
-                "Ids in membership changes that were no members of the site and were passed over",
-                Counter::default(),
-            ),
-        }
-    }
-}
-
 /// The outermost layer.
 pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     // A method that a client made up must not become a label.
-    let method = match request.method().as_str() {
-        known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => {
-            known.to_owned()
-        }
-        _ => "_OTHER".to_owned(),
+    let method = known_method(request.method().as_str());
+    let scheme = match app.config.public_url.split(':').next() {
+        Some("https") => "https",
+        _ => "http",
     };
     let route = request
         .extensions()
@@ -99,21 +53,28 @@ pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next
         "http.request",
         otel.name = format!("{method} {route}"),
         otel.kind = "server",
-        otel.status_code = field::Empty,
         http.request.method = method,
         http.route = route,
         http.response.status_code = field::Empty,
-        url.scheme = app.config.public_url.split(':').next(),
+        url.scheme = scheme,
+        network.protocol.version = match request.version() {
+            Version::HTTP_10 => "1.0",
+            _ => "1.1",
+        },
         site.domain = site,
     );
     propagation::continue_trace(&span, request.headers());
+    let _answering = app.meters.answering(ActiveLabels {
+        http_request_method: method,
+        url_scheme: scheme,
+    });
     async {
         let mut response = match admission::check_head(&request) {
             Ok(()) => next.run(request).await,
             Err(error) => Refusal::from(error).into_response(),
         };
         let trace_id = current_trace_id();
-        let outcome = finish(&mut response, &trace_id);
+        let (outcome, fault) = finish(&mut response, &trace_id);
         if wants_plain_json
             && response.status().is_success()
             && let Some(media_type) = response.headers_mut().get_mut(header::CONTENT_TYPE)
@@ -122,8 +83,8 @@ pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next
         }
         let status = response.status().as_u16();
         Span::current().record("http.response.status_code", status);
-        if status >= 500 {
-            Span::current().record("otel.status_code", "ERROR");
+        if fault != Fault::None {
+            record_failure(&outcome, fault == Fault::Service);
         }
         let elapsed = began.elapsed();
         let effect = response
@@ -140,23 +101,32 @@ pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next
             duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
             "request"
         );
-        app.meters
-            .requests
-            .get_or_create(&RequestLabels {
-                method: method.clone(),
-                route: route.clone(),
-                status,
-                outcome,
-            })
-            .inc();
-        app.meters
-            .duration
-            .get_or_create(&RouteLabels { method, route })
-            .observe(elapsed.as_secs_f64());
+        app.meters.ended(method, &route, &outcome, fault);
+        let error_type = match fault {
+            Fault::None => String::new(),
+            Fault::Client | Fault::Service => outcome,
+        };
+        app.meters.answered(
+            &RequestLabels {
+                http_request_method: method,
+                http_route: route,
+                http_response_status_code: status,
+                url_scheme: scheme,
+                error_type,
+            },
+            elapsed,
+        );
         response
     }
     .instrument(span)
     .await
+}
+
+/// A request's method; one that a client made up must not become a label.
+fn known_method(method: &str) -> &'static str {
+    const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    let known = KNOWN.into_iter().find(|known| *known == method);
+    known.unwrap_or("_OTHER")
 }
 
 /// The site in the address, where it could be one: anything else in an address may be personal.
@@ -184,8 +154,8 @@ fn wants_plain_json(headers: &HeaderMap) -> bool {
     names_it && !names_scim
 }
 
-/// Writes what every response has, and the body of an error. Gives the outcome in a word.
-fn finish(response: &mut Response, trace_id: &str) -> String {
+/// Writes what every response has, and the body of an error. Gives the outcome in a word, and whose fault it is.
+fn finish(response: &mut Response, trace_id: &str) -> (String, Fault) {
     let status = response.status();
     let outcome = if status.is_client_error() || status.is_server_error() {
         let refusal = response
@@ -198,9 +168,10 @@ fn finish(response: &mut Response, trace_id: &str) -> String {
                 ScimError::new(status.as_u16(), format!("{reason}.")).into()
             });
         write_error(response, &refusal, trace_id);
-        refusal.cause
+        let fault = refusal.whose_fault();
+        (refusal.cause, fault)
     } else {
-        "ok".to_owned()
+        ("ok".to_owned(), Fault::None)
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::{conditions, translate::scim_name};
+use crate::{conditions, metrics::Fault, translate::scim_name};
 
 /// After how many seconds a client should come back where identity does not say.
 const RETRY_AFTER: u64 = 5;
@@ -82,6 +82,17 @@ impl Refusal {
     /// Whether the facade refused it, without identity.
     pub(crate) fn is_ours(&self) -> bool {
         self.ours
+    }
+
+    /// Whose fault it is. A client is told to come back with a 429 whether it asked too often or we could not.
+    pub(crate) fn whose_fault(&self) -> Fault {
+        match self.error.status {
+            429 if self.cause == RATE_LIMITED => Fault::Client,
+            // Not supported is no fault of either.
+            501 => Fault::Client,
+            429 | 500.. => Fault::Service,
+            _ => Fault::Client,
+        }
     }
 
     /// What identity says of a group, whose name the facade has read.
@@ -282,6 +293,8 @@ fn by_reason(
     }
 }
 
+/// The cause where a client asks too often.
+const RATE_LIMITED: &str = "RATE_LIMITED";
 const NOT_NOW: &str =
     "The service can't do this at the moment. Nothing is half done; repeat the request.";
 /// Each rename is a request of its own, so neither order of the two can do it.
@@ -487,6 +500,22 @@ mod tests {
             assert_eq!(refusal.retry_after.is_some(), answer == 429, "{code:?}");
             assert!(!refusal.error.detail.contains("secret"));
         }
+    }
+
+    #[test]
+    fn a_429_is_ours_unless_the_client_asked_too_often() {
+        let fault = |reason, code| sent(reason, code, &[]).whose_fault();
+        let asked_too_often = fault(ErrorReason::RateLimited, Code::ResourceExhausted);
+        assert_eq!(asked_too_often, Fault::Client);
+        for (reason, code) in [
+            (ErrorReason::Unavailable, Code::Unavailable),
+            (ErrorReason::DeadlineExceeded, Code::DeadlineExceeded),
+            (ErrorReason::Internal, Code::Internal),
+        ] {
+            assert_eq!(fault(reason, code), Fault::Service, "{reason:?}");
+        }
+        assert_eq!(Refusal::busy().whose_fault(), Fault::Service);
+        assert_eq!(Refusal::unauthenticated().whose_fault(), Fault::Client);
     }
 
     #[test]

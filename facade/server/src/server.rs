@@ -5,6 +5,7 @@ use std::{error::Error, sync::Arc, time::Duration};
 use axum::{
     Router,
     extract::{Request, State},
+    http::{HeaderValue, header},
     middleware::{self, Next},
     response::Response,
 };
@@ -22,7 +23,7 @@ use crate::{
     app::{self, App},
     backend::Backend,
     config::Config,
-    observe::Meters,
+    metrics::{CallMeters, Meters},
 };
 
 /// How much longer than one request may take the drain waits for the last one.
@@ -55,7 +56,7 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error + Send + Sync>> {
 async fn serve(config: Config) -> Result<(), Box<dyn Error + Send + Sync>> {
     let stop = shutdown::on_signal()?;
     let stopped = CancellationToken::new();
-    let metrics = Metrics::new();
+    let metrics = Metrics::new("facade");
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|error| format!("can't listen on {}: {error}", config.listen))?;
@@ -74,15 +75,31 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error + Send + Sync>> {
     .await
     .map_err(|error| format!("can't listen on {}: {error}", config.admin_listen))?;
     let drain = config.body_timeout + config.request_timeout + DRAIN_MARGIN;
+    let drain_delay = Duration::from_millis(config.drain_delay_ms);
     let header_timeout = config.header_timeout;
-    let backend = Backend::new(&config.identity_url, &config.tls, &stop)?;
+    let backend = Backend::new(
+        &config.identity_url,
+        &config.tls,
+        CallMeters::new(&metrics),
+        &stop,
+    )?;
     let app = App::new(config, backend, Meters::new(&metrics));
     tracing::info!(%address, "serving SCIM");
 
     let requests = TaskTracker::new();
-    let router =
-        app::router(app).layer(middleware::from_fn_with_state(requests.clone(), in_flight));
-    let connections = accept(listener, router, header_timeout, &stop).await;
+    let router = app::router(app)
+        .layer(middleware::from_fn_with_state(requests.clone(), in_flight))
+        .layer(middleware::from_fn_with_state(stop.clone(), last_answer));
+    let closing = CancellationToken::new();
+    tokio::spawn({
+        let closing = closing.clone();
+        async move {
+            stop.cancelled().await;
+            tokio::time::sleep(drain_delay).await;
+            closing.cancel();
+        }
+    });
+    let connections = accept(listener, router, header_timeout, &closing).await;
     tokio::select! {
         () = connections.shutdown() => {}
         () = answered(&requests) => tracing::info!("stopped with connections that asked for nothing"),
@@ -96,6 +113,22 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error + Send + Sync>> {
 async fn in_flight(State(requests): State<TaskTracker>, request: Request, next: Next) -> Response {
     let _working = requests.token();
     next.run(request).await
+}
+
+/// Once the process is told to stop, each answer is the last of its connection: clients make their next one
+/// where there is somebody to stay.
+async fn last_answer(
+    State(stop): State<CancellationToken>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let mut response = next.run(request).await;
+    if stop.is_cancelled() {
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// Waits until every request is answered. A connection that has sent half a header, or nothing, is not waited

@@ -108,6 +108,12 @@ pub struct ServeArgs {
         value_name = "MS"
     )]
     pub drain_delay_ms: u64,
+    /// After how many hours without a call of its identity provider a site counts as silent, 1 to 8760.
+    #[arg(long, env = "ROSTER_SILENT_AFTER_HOURS", default_value = "72", value_parser = clap::value_parser!(u32).range(1..=8760), value_name = "HOURS")]
+    pub silent_after_hours: u32,
+    /// How often sites and credentials are counted for the metrics, in milliseconds, 100 to 3600000.
+    #[arg(long, env = "ROSTER_CENSUS_EVERY_MS", default_value = "60000", value_parser = clap::value_parser!(u64).range(100..=3_600_000), value_name = "MS")]
+    pub census_every_ms: u64,
 }
 
 impl std::fmt::Debug for ServeArgs {

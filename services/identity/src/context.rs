@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use identity_proto::v1 as pb;
-use identity_runtime::telemetry::current_trace_id;
+use identity_runtime::telemetry::{current_trace_id, sampled_span_id};
 use prost::Message;
 use tonic::Request;
 
@@ -46,6 +46,8 @@ pub(crate) struct RequestContext {
     pub(crate) presented: Result<Presented, TokenFault>,
     pub(crate) site: Option<SiteName>,
     pub(crate) trace_id: String,
+    /// The call's span, where its trace is sampled.
+    pub(crate) span_id: Option<String>,
     /// The names in the client's certificate, where it has one that was accepted.
     pub(crate) certificate_names: Vec<String>,
     /// Until when the database may work for it.
@@ -94,6 +96,7 @@ impl RequestContext {
             presented,
             site: None,
             trace_id: current_trace_id(),
+            span_id: sampled_span_id(),
             certificate_names: request
                 .peer_certs()
                 .and_then(|chain| chain.first().map(tls::names))
@@ -114,6 +117,7 @@ impl RequestContext {
             presented: Err(TokenFault::Missing),
             site: None,
             trace_id: current_trace_id(),
+            span_id: sampled_span_id(),
             certificate_names: Vec::new(),
             deadline: Instant::now() + time,
             grace: Duration::ZERO,

@@ -66,8 +66,19 @@ impl Receipt {
             .sum()
     }
 
-    /// Puts the effect into the trace: in full into the current span, in numbers into the log too.
-    pub(crate) fn trace(&self) {
+    /// Puts the effect into the trace: in full and in numbers into the current span, in numbers into the log too.
+    pub(crate) fn trace(&self, dry: bool) {
+        let gained = self.count(|change| change.gained.len());
+        let lost = self.count(|change| change.lost.len());
+        // What a collector keeps a trace by, whatever it samples.
+        set_attribute("roster.access_changed", !dry && gained + lost > 0);
+        set_attribute("roster.changed", !dry && self.changed);
+        set_attribute("roster.dry_run", dry);
+        set_attribute("roster.revision", self.revision);
+        set_attribute("roster.effect.members", self.effect.members as i64);
+        set_attribute("roster.effect.skipped", self.effect.unknown.len() as i64);
+        set_attribute("roster.effect.gained", gained);
+        set_attribute("roster.effect.lost", lost);
         if !self.effect.changes.is_empty() || !self.effect.unknown.is_empty() {
             // What is no id of ours may be anything, an e-mail address too.
             let unknown = self.effect.unknown.iter();
@@ -87,8 +98,8 @@ impl Receipt {
             changed = self.changed,
             members = self.effect.members,
             skipped = self.effect.unknown.len(),
-            gained = self.count(|change| change.gained.len()),
-            lost = self.count(|change| change.lost.len()),
+            gained,
+            lost,
             "effect"
         );
     }

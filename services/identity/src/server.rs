@@ -1,46 +1,36 @@
 //! The serving process: what listens, what a call passes on its way in, and how it stops.
 
-use std::{
-    error::Error as StdError,
-    pin::Pin,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{error::Error as StdError, pin::Pin, sync::Arc, time::Duration};
 
-use axum::{extract::Request, middleware::Next, response::Response};
 use identity_proto::{FILE_DESCRIPTOR_SET, v1 as pb};
-use identity_runtime::{admin, metrics::Metrics, propagation, shutdown};
+use identity_runtime::{admin, metrics::Metrics, shutdown};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{
-    Code, Status,
     codec::CompressionEncoding,
     service::{Routes, RoutesBuilder},
     transport::{Server, server::TcpIncoming},
 };
 use tonic_health::{ServingStatus, server::HealthReporter};
-use tracing::{Instrument, field};
 
 use crate::{
     access::rpc::AccessRpc,
     authn::Tokens,
     business_entities::rpc::BusinessEntityRpc,
+    census,
     config::ServeArgs,
-    context::Arrival,
     credentials::{LastUse, rpc::CredentialRpc},
     db::Db,
     events::{Watches, rpc::EventRpc},
-    filter::DEPTH_MAX,
     grants::{self, rpc::GrantRpc},
     groups::rpc::GroupRpc,
     limiter::Limiter,
     members::rpc::MemberRpc,
-    metrics::{IdentityMetrics, WatchMetrics},
-    requests,
+    metrics::{CensusMetrics, IdentityMetrics, WatchMetrics},
+    observe, requests,
     roles::rpc::RoleRpc,
     site_tx::Identity,
     sites::rpc::SiteRpc,
-    status::with_details,
     tls,
 };
 
@@ -60,10 +50,12 @@ const DRAIN: Duration = Duration::from_secs(25);
 pub async fn serve(args: ServeArgs) -> Result<(), Box<dyn StdError + Send + Sync>> {
     args.check()?;
     let stop = shutdown::on_signal()?;
-    let metrics = Metrics::new();
+    let metrics = Metrics::new("identity");
     let counts = IdentityMetrics::new(&metrics);
-    let tls_metrics = counts.clone();
-    let db = Db::new(&args.database.database_url, args.db_pool, counts.clone());
+    let (tls_metrics, call_metrics) = (counts.clone(), counts.clone());
+    let db = Db::new(&args.database.database_url, args.db_pool, counts.db.clone());
+    let pool = db.clone();
+    metrics.before_each_scrape(move || pool.count_connections());
     let url = args.database.database_url.clone();
     tokio::task::spawn_blocking(move || {
         if let Err(why) = Db::probe(&url) {
@@ -71,6 +63,12 @@ pub async fn serve(args: ServeArgs) -> Result<(), Box<dyn StdError + Send + Sync
         }
     });
     tokio::spawn(requests::forget(db.clone()));
+    tokio::spawn(census::repeat(
+        db.clone(),
+        CensusMetrics::new(&metrics),
+        args.silent_after_hours,
+        Duration::from_millis(args.census_every_ms),
+    ));
     let last_use = LastUse::start(db.clone());
     let watches = Watches::start(
         &db,
@@ -78,6 +76,8 @@ pub async fn serve(args: ServeArgs) -> Result<(), Box<dyn StdError + Send + Sync
         WatchMetrics::new(&metrics),
         stop.clone(),
     )?;
+    let watched = watches.clone();
+    metrics.before_each_scrape(move || watched.measure());
     let identity = Identity {
         last_use,
         watches,
@@ -124,7 +124,10 @@ pub async fn serve(args: ServeArgs) -> Result<(), Box<dyn StdError + Send + Sync
     let routes = routes
         .routes()
         .into_axum_router()
-        .layer(axum::middleware::from_fn(traced));
+        .layer(axum::middleware::from_fn_with_state(
+            call_metrics,
+            observe::call,
+        ));
 
     let drain = Duration::from_millis(args.drain_delay_ms);
     let closing = stop.clone();
@@ -221,6 +224,7 @@ async fn watch_health(health: HealthReporter, db: Db, stop: CancellationToken) {
             outcome = db.ready() => outcome,
         };
         let now = outcome.is_ok();
+        db.metrics.up.set(now.into());
         if known != Some(now) {
             match &outcome {
                 Ok(()) => tracing::info!("ready"),
@@ -240,68 +244,4 @@ async fn watch_health(health: HealthReporter, db: Db, stop: CancellationToken) {
         }
     }
     set_health(&health, ServingStatus::NotServing).await;
-}
-
-/// What the library says of a message that it can't read, and of one that nests too deep which limit that is: only
-/// filters nest.
-fn with_limit(message: &str) -> String {
-    if message.contains("recursion limit") {
-        format!("{message}: a filter may have at most {DEPTH_MAX} levels around a condition")
-    } else {
-        message.to_owned()
-    }
-}
-
-/// Puts a call into its span, a child of the caller's, and logs one line about it.
-async fn traced(mut request: Request, next: Next) -> Response {
-    let path = request.uri().path().trim_start_matches('/').to_owned();
-    let (service, method) = path.split_once('/').unwrap_or((&path, ""));
-    if service.starts_with("grpc.health") || service.starts_with("grpc.reflection") {
-        return next.run(request).await;
-    }
-    // At the level of errors, so that there is a trace whatever the log's filter leaves out: its id
-    // stands in every event and at the end of every fault's message.
-    let span = tracing::error_span!(
-        "rpc.server",
-        otel.name = path,
-        otel.kind = "server",
-        rpc.system = "grpc",
-        rpc.service = service,
-        rpc.method = method,
-        rpc.grpc.status_code = field::Empty,
-        otel.status_code = field::Empty,
-    );
-    propagation::continue_trace(&span, request.headers());
-    let begun = Instant::now();
-    request.extensions_mut().insert(Arrival(begun));
-    async {
-        let mut response = next.run(request).await;
-        // A failed unary call carries its status in the headers, a good one in the trailers.
-        let mut code = Code::Ok;
-        if let Some(refused) = Status::from_header_map(response.headers()) {
-            code = refused.code();
-            if code != Code::Ok && refused.details().is_empty() {
-                let refused = with_details(code, &with_limit(refused.message()));
-                code = refused.code();
-                response = refused.into_http();
-            }
-        }
-        let current = tracing::Span::current();
-        current.record("rpc.grpc.status_code", code as i32);
-        if matches!(
-            code,
-            Code::Internal | Code::Unknown | Code::DataLoss | Code::Unavailable
-        ) {
-            current.record("otel.status_code", "ERROR");
-        }
-        tracing::info!(
-            rpc = path,
-            code = ?code,
-            duration_ms = begun.elapsed().as_secs_f64() * 1000.0,
-            "call"
-        );
-        response
-    }
-    .instrument(span.clone())
-    .await
 }

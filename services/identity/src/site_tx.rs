@@ -6,10 +6,9 @@
 use std::{
     ops::{Deref, DerefMut},
     sync::Arc,
-    time::Duration,
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::{
@@ -22,7 +21,6 @@ use crate::{
     error::Error,
     events::{self, NewEvent, Watches},
     grants,
-    ids::SiteId,
     limiter::Limiter,
     metrics::{FaultLabels, IdentityMetrics},
     receipt::{Effect, Receipt},
@@ -37,6 +35,9 @@ pub(crate) struct SiteTx<'a, 'b> {
     pub(crate) caller: Caller,
     /// The moment of this transaction, by the site's clock; a write's is not before its last event.
     pub(crate) now: DateTime<Utc>,
+    /// Where the present is read while another write keeps the endings that are due from being written: grants
+    /// that ran out by this moment are over, although no event tells of it yet.
+    pub(crate) ended_by: Option<DateTime<Utc>>,
     recorded: bool,
     /// The site's revision before this transaction.
     entered: i64,
@@ -63,6 +64,7 @@ impl<'a, 'b> SiteTx<'a, 'b> {
             site,
             caller,
             now,
+            ended_by: None,
             recorded: false,
         }
     }
@@ -101,16 +103,17 @@ impl<'a, 'b> SiteTx<'a, 'b> {
         self.site.next_end.is_some_and(|at| at <= self.now)
     }
 
-    /// Takes the last moment before the next ending as this transaction's, where that is over already: the
-    /// last one that what it reads holds for.
-    fn step_before_next_end(&mut self) {
-        if let Some(at) = self.site.next_end {
-            self.now = self.now.min(at - TimeDelta::milliseconds(1));
+    /// That a grant `d` holds, in SQL: now, in what reads the present.
+    pub(crate) fn grant_holds(&self) -> &'static str {
+        match self.ended_by {
+            None => "d.to_event IS NULL",
+            // By the clock of the database when the transaction began, after the ending was seen to be due.
+            Some(_) => "d.to_event IS NULL AND (d.ends_at IS NULL OR d.ends_at > now())",
         }
     }
 
     /// How many events the transaction wrote.
-    fn written(&self) -> u64 {
+    pub(crate) fn written(&self) -> u64 {
         (self.site.revision - self.entered).unsigned_abs()
     }
 
@@ -142,73 +145,6 @@ impl Identity {
     /// The context of a call.
     pub(crate) fn context<T>(&self, method: Method, request: &tonic::Request<T>) -> RequestContext {
         RequestContext::new(&self.tokens, method, request)
-    }
-
-    /// Reads inside one site, all of it as of one moment. Where grants have run out whose endings no event
-    /// tells of yet, those are written first, so that an answer is the one that its revision will always
-    /// have. What runs out after that is not waited for: the answer is of a moment after the call came.
-    pub(crate) async fn read<I, T, F>(
-        &self,
-        context: RequestContext,
-        input: Result<I, Error>,
-        work: F,
-    ) -> Result<T, Error>
-    where
-        I: Send + Sync + 'static,
-        T: Send + 'static,
-        F: Fn(&mut SiteTx<'_, '_>, &I) -> Result<T, Error> + Send + Sync + 'static,
-    {
-        self.admit(&context)?;
-        let asked = Arc::new((Input::new(input), work));
-        let mut settled = false;
-        loop {
-            let (identity, asked) = (self.clone(), asked.clone());
-            let result = self
-                .db
-                .transact(context.clone(), true, move |tx| {
-                    let mut tx = identity.enter(tx, false)?;
-                    if tx.is_ending_due() && !settled {
-                        return Ok((Err(tx.site.id), Finish::Rollback));
-                    }
-                    tx.step_before_next_end();
-                    let (input, work) = &*asked;
-                    Ok((Ok(work(&mut tx, input.get()?)?), Finish::Rollback))
-                })
-                .await;
-            match self.counted(result)? {
-                Ok(value) => return Ok(value),
-                Err(site) => self.end_due(&context, site).await?,
-            }
-            settled = true;
-        }
-    }
-
-    /// Writes the endings of a site that are due, if nobody else just did.
-    pub(crate) async fn end_due(
-        &self,
-        context: &RequestContext,
-        site: SiteId,
-    ) -> Result<(), Error> {
-        loop {
-            let (ended, more) = self
-                .db
-                .transact(context.clone(), false, move |tx| {
-                    let (site, now) = sites::open_itself(tx, site)?;
-                    let mut tx = SiteTx::new(tx, site, Caller::Roster, now);
-                    let more = grants::end_due(&mut tx)?;
-                    Ok(((tx.written(), more), Finish::Commit))
-                })
-                .await?;
-            if ended > 0 {
-                self.metrics.events.inc_by(ended);
-                self.watches.wake();
-            }
-            if !more {
-                return Ok(());
-            }
-            // Whoever waits for the site's lock gets it in between: it goes to who asks first.
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
     }
 
     /// Writes inside one site, under its lock: everything that `work` does and its event, or nothing. The
@@ -389,7 +325,7 @@ impl Identity {
     }
 
     /// Refuses what needs no look-up to be refused: no token, a malformed one, too many requests.
-    fn admit(&self, context: &RequestContext) -> Result<(), Error> {
+    pub(crate) fn admit(&self, context: &RequestContext) -> Result<(), Error> {
         let hash = match context.presented {
             Ok(Presented::Site(_, hash) | Presented::AllSites(hash)) => hash,
             Ok(Presented::Bootstrap) => return Ok(()),
@@ -400,7 +336,11 @@ impl Identity {
 
     /// Authenticates the caller, opens the site and holds its lock for a write: one statement for a
     /// site's own credential.
-    fn enter<'a, 'b>(&self, tx: &'a mut Tx<'b>, lock: bool) -> Result<SiteTx<'a, 'b>, Error> {
+    pub(crate) fn enter<'a, 'b>(
+        &self,
+        tx: &'a mut Tx<'b>,
+        lock: bool,
+    ) -> Result<SiteTx<'a, 'b>, Error> {
         let context = tx.context;
         let (caller, site, now) = match context.presented {
             Ok(Presented::Site(id, hash)) => {
@@ -481,7 +421,7 @@ impl Identity {
 
     /// Puts what a write did into the trace, the log and the metrics.
     fn tell(&self, receipt: &Receipt, written: u64, dry: bool) {
-        receipt.trace();
+        receipt.trace(dry);
         let unknown = receipt.effect.unknown.len();
         if unknown > 0 {
             self.metrics.unknown_members.inc_by(unknown as u64);
@@ -496,7 +436,7 @@ impl Identity {
         }
     }
 
-    fn counted<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+    pub(crate) fn counted<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
         if let Err(Error::Unauthenticated(fault)) = &result {
             self.metrics
                 .refused_tokens
@@ -510,7 +450,7 @@ impl Identity {
     }
 }
 
-fn finish(written: u64, validate_only: bool) -> Finish {
+pub(crate) fn finish(written: u64, validate_only: bool) -> Finish {
     if written > 0 && !validate_only {
         Finish::Commit
     } else {
@@ -520,18 +460,18 @@ fn finish(written: u64, validate_only: bool) -> Finish {
 
 /// What a call asks for. What could not be read of it is refused only when the token was looked at,
 /// which happens inside the transaction.
-struct Input<I> {
+pub(crate) struct Input<I> {
     input: Result<I, std::sync::Mutex<Option<Error>>>,
 }
 
 impl<I> Input<I> {
-    fn new(input: Result<I, Error>) -> Self {
+    pub(crate) fn new(input: Result<I, Error>) -> Self {
         Self {
             input: input.map_err(|error| std::sync::Mutex::new(Some(error))),
         }
     }
 
-    fn get(&self) -> Result<&I, Error> {
+    pub(crate) fn get(&self) -> Result<&I, Error> {
         self.input.as_ref().map_err(|error| {
             error
                 .lock()

@@ -5,14 +5,14 @@ use std::{future::Future, io, net::SocketAddr, pin::Pin, sync::Arc};
 use axum::{
     Router,
     extract::State,
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::IntoResponse,
     routing::get,
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::Metrics;
+use crate::metrics::{Format, Metrics};
 
 /// Whether the process can do its work at this moment; the text says why it can't.
 pub type Readiness =
@@ -68,12 +68,12 @@ async fn readyz(State(admin): State<Admin>) -> (StatusCode, String) {
     }
 }
 
-async fn scrape(State(admin): State<Admin>) -> impl IntoResponse {
+async fn scrape(State(admin): State<Admin>, headers: HeaderMap) -> impl IntoResponse {
+    let accept = headers.get_all(header::ACCEPT).iter();
+    let accept: Vec<&str> = accept.filter_map(|value| value.to_str().ok()).collect();
+    let format = Format::of(&accept.join(","));
     (
-        [(
-            header::CONTENT_TYPE,
-            "application/openmetrics-text; version=1.0.0; charset=utf-8",
-        )],
-        admin.metrics.encode(),
+        [(header::CONTENT_TYPE, format.content_type())],
+        admin.metrics.encode(format),
     )
 }

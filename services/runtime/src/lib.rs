@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod metrics;
 pub mod propagation;
+pub mod rpc;
 pub mod shutdown;
 pub mod telemetry;
 pub mod tls;

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, error::Error, fmt, io};
 
 use clap::{Args, ValueEnum};
 use opentelemetry::{
-    KeyValue,
-    trace::{TraceContextExt, TraceId, TracerProvider},
+    InstrumentationScope, KeyValue,
+    trace::{Status, TraceContextExt, TraceId, TracerProvider},
 };
 use opentelemetry_otlp::WithExportConfig;
 use opentelemetry_sdk::{
@@ -34,6 +34,9 @@ const QUIET: [&str; 4] = [
     "hyper_util=warn",
     "opentelemetry=warn",
 ];
+
+/// The version of OpenTelemetry's semantic conventions by which spans, attributes and metrics are named.
+const CONVENTIONS: &str = "https://opentelemetry.io/schemas/1.42.0";
 
 /// What a log line looks like.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -117,8 +120,12 @@ pub fn init(
         .event_format(Line {
             format: args.log_format,
         });
+    let scope = InstrumentationScope::builder(service)
+        .with_version(env!("CARGO_PKG_VERSION"))
+        .with_schema_url(CONVENTIONS)
+        .build();
     let spans = tracing_opentelemetry::layer()
-        .with_tracer(provider.tracer(service))
+        .with_tracer(provider.tracer_with_scope(scope))
         .with_threads(false)
         .with_location(false)
         .with_tracked_inactivity(false);
@@ -147,9 +154,28 @@ pub fn current_trace_id() -> String {
         .to_string()
 }
 
+/// The id of the current span, 16 hexadecimal digits, where its trace is sampled.
+#[must_use]
+pub fn sampled_span_id() -> Option<String> {
+    let context = opentelemetry::Context::current();
+    let span = context.span();
+    let span = span.span_context();
+    span.is_sampled().then(|| span.span_id().to_string())
+}
+
 /// Puts an attribute on the current span, for the trace alone: it is in no log line.
-pub fn set_attribute(name: &'static str, value: String) {
+pub fn set_attribute(name: &'static str, value: impl Into<opentelemetry::Value>) {
     Span::current().set_attribute(name, value);
+}
+
+/// Says on the current span why its work was not done: `error.type` in any case, and the status of an error where
+/// the fault is ours. A refusal that is right leaves the status alone, so that errors can be looked for.
+pub fn record_failure(error_type: &str, is_fault: bool) {
+    let span = Span::current();
+    span.set_attribute("error.type", error_type.to_owned());
+    if is_fault {
+        span.set_status(Status::error(error_type.to_owned()));
+    }
 }
 
 /// Writes an event as one line, its fields and the trace id among them.

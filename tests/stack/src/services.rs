@@ -55,6 +55,7 @@ impl StopFlag {
 #[derive(Clone, Debug)]
 pub struct ServiceOptions {
     name: &'static str,
+    program: Option<PathBuf>,
     arguments: &'static [&'static str],
     port: u16,
     admin_port: u16,
@@ -100,6 +101,7 @@ impl ServiceOptions {
     ) -> Self {
         Self {
             name,
+            program: None,
             arguments,
             port,
             admin_port,
@@ -108,6 +110,13 @@ impl ServiceOptions {
             inherits: false,
             stop: StopFlag::default(),
         }
+    }
+
+    /// Runs this build of the program instead of the one beside the running program.
+    #[must_use]
+    pub fn built(mut self, program: &Path) -> Self {
+        self.program = Some(program.to_owned());
+        self
     }
 
     /// Sets a variable of the service's environment; the last one of a name counts.
@@ -135,11 +144,11 @@ impl ServiceOptions {
 
 /// A command with the given variables and, unless it inherits, no other settings of Roster's.
 pub(crate) fn command(
-    name: &str,
+    program: &Path,
     variables: &[(String, String)],
     inherits: bool,
 ) -> Result<Command> {
-    let mut command = Command::new(program(name)?);
+    let mut command = Command::new(program);
     if !inherits {
         for (name, _) in env::vars_os() {
             let name = name.to_string_lossy();
@@ -189,7 +198,11 @@ impl Service {
         self.stop();
         let options = &self.options;
         let log = logs::create(&options.log)?;
-        let child = command(options.name, &options.variables, options.inherits)?
+        let program = match &options.program {
+            Some(built) => built.clone(),
+            None => program(options.name)?,
+        };
+        let child = command(&program, &options.variables, options.inherits)?
             .args(options.arguments)
             .stdout(log.try_clone()?)
             .stderr(log)

@@ -242,7 +242,7 @@ fn with_advice(error: anyhow::Error, folder: &std::path::Path) -> anyhow::Error 
 /// Brings the database's schema up to date.
 fn migrate(url: (String, String), inherits: bool, guard: &Guard, stop: &StopFlag) -> Result<()> {
     let mut output = tempfile::tempfile()?;
-    let mut child = command("identity", &[url], inherits)?
+    let mut child = command(&program("identity")?, &[url], inherits)?
         .arg("migrate")
         .stdout(Stdio::from(output.try_clone()?))
         .stderr(Stdio::from(output.try_clone()?))

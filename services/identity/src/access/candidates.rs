@@ -3,11 +3,15 @@
 
 use diesel::{
     QueryableByName,
-    sql_types::{Array, BigInt, Nullable, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Nullable, Timestamptz, Uuid as SqlUuid},
 };
 use uuid::Uuid;
 
-use super::{moment::Moment, store::in_force};
+use super::{
+    Extent,
+    moment::Moment,
+    store::{grant_in_force, in_force},
+};
 use crate::{
     db::sql,
     error::Error,
@@ -44,15 +48,16 @@ impl Candidates {
         let uuids = |ids: &[RoleId]| ids.iter().map(|id| id.uuid()).collect::<Vec<_>>();
         let entity = self.reaching.flatten();
         // A listing by reach alone begins at those who have a reason to reach the entity, where one is needed.
-        let (roles, entities) = match (&self.roles, self.division) {
-            (Some(roles), _) => (uuids(roles), vec![]),
-            (None, Some(UnassignedReach::None)) => (
+        let needs_reason = self.extent(false) == Extent::Nothing;
+        let (roles, entities) = match &self.roles {
+            Some(roles) => (uuids(roles), vec![]),
+            None if needs_reason => (
                 uuids(&self.chiefs),
                 entity.iter().map(|id| id.uuid()).collect(),
             ),
-            (None, _) => (vec![], vec![]),
+            None => (vec![], vec![]),
         };
-        let by_reason = self.roles.is_some() || self.division == Some(UnassignedReach::None);
+        let by_reason = self.roles.is_some() || needs_reason;
         let statement = sql(
             if by_reason {
                 "list members by access"
@@ -60,7 +65,7 @@ impl Candidates {
                 "list active members"
             },
             format!(
-                "WITH q AS (SELECT ?::uuid AS site, ?::bigint AS n, ?::uuid AS after, ?::bigint AS take, \
+                "WITH q AS (SELECT ?::uuid AS site, ?::bigint AS n, ?::timestamptz AS ended_by, ?::uuid AS after, ?::bigint AS take, \
                                    ?::uuid[] AS roles, ?::uuid[] AS entities, ?::uuid[] AS chiefs, ?::uuid AS entity) {}",
                 if by_reason {
                     self.by_reason()
@@ -71,6 +76,7 @@ impl Candidates {
         )
         .bind::<SqlUuid, _>(tx.site_id())
         .bind::<BigInt, _>(self.moment.revision)
+        .bind::<Nullable<Timestamptz>, _>(self.moment.ended_by)
         .bind::<SqlUuid, _>(self.after)
         .bind::<BigInt, _>(self.limit)
         .bind::<Array<SqlUuid>, _>(roles)
@@ -104,7 +110,7 @@ impl Candidates {
                    WHERE d.site_id = (SELECT site FROM q) AND d.{column} = wanted.id AND {grant} \
                      AND d.member_id > (SELECT after FROM q) AND {active} AND ({reach}) \
                    ORDER BY d.member_id LIMIT (SELECT take FROM q)) x",
-                grant = in_force("d", self.moment),
+                grant = grant_in_force("d", self.moment),
                 active = self.active("d"),
                 reach = self.reach("d"),
             )
@@ -138,20 +144,25 @@ impl Candidates {
         )
     }
 
-    /// That the roles of `alias` reach what the listing is about. The rule is `Facts::reach`.
+    /// How far the roles reach of who is neither Owner nor Admin.
+    fn extent(&self, has_entity: bool) -> Extent {
+        Extent::of(self.division, false, has_entity)
+    }
+
+    /// That the roles of `alias` reach what the listing is about.
     fn reach(&self, alias: &str) -> String {
+        let Some(place) = self.reaching else {
+            return "TRUE".to_owned();
+        };
         let chief = || self.holds(alias, "role_id = ANY((SELECT chiefs FROM q)::uuid[])");
         let listed = || self.holds(alias, "business_entity_id = (SELECT entity FROM q)");
         let any = || self.holds(alias, "business_entity_id IS NOT NULL");
-        match (self.reaching, self.division) {
-            (None, _) | (_, None) | (Some(None), Some(UnassignedReach::All)) => "TRUE".to_owned(),
-            (Some(None), Some(UnassignedReach::None)) => format!("{} OR {}", chief(), any()),
-            (Some(Some(_)), Some(UnassignedReach::None)) => {
-                format!("{} OR {}", chief(), listed())
-            }
-            (Some(Some(_)), Some(UnassignedReach::All)) => {
-                format!("{} OR {} OR NOT ({})", chief(), listed(), any())
-            }
+        let some_only = place.is_some() && self.extent(true) == Extent::Listed;
+        match (some_only, self.extent(false)) {
+            (false, Extent::Nothing) => format!("{} OR {}", chief(), any()),
+            (false, _) => "TRUE".to_owned(),
+            (true, Extent::Nothing) => format!("{} OR {}", chief(), listed()),
+            (true, _) => format!("{} OR {} OR NOT ({})", chief(), listed(), any()),
         }
     }
 
@@ -165,7 +176,7 @@ impl Candidates {
                         AND hd.member_id = {alias}.member_id AND {grant} AND hd.{what})",
             membership = in_force("hm", self.moment),
             target = in_force("ht", self.moment),
-            grant = in_force("hd", self.moment),
+            grant = grant_in_force("hd", self.moment),
         )
     }
 }

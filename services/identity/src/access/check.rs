@@ -1,7 +1,7 @@
 //! Questions about access, and their answers with the reasons.
 
 use super::{
-    Grant, TargetId,
+    Extent, Grant, TargetId,
     facts::{Facts, Holder, Named, Reach, Wanted},
     moment::AsOf,
     store,
@@ -104,8 +104,9 @@ pub(crate) async fn answer(
     context: RequestContext,
     input: Result<Questions, Error>,
 ) -> Result<(Vec<Answer>, i64), Error> {
+    let as_of = AsOf::of(&input, |questions| questions.as_of);
     identity
-        .read(context, input, |tx, questions| {
+        .read_as_of(context, as_of, input, |tx, questions| {
             let moment = questions.as_of.resolve(tx)?;
             let facts = store::facts(tx, moment, &questions.wanted())?;
             facts.check_permissions(|permission| questions.field(permission))?;
@@ -192,22 +193,19 @@ impl Reach<'_> {
         &self,
         entity: Option<BusinessEntityId>,
     ) -> Option<(ReachReason, Vec<Grant>)> {
-        let cloned = |grants: &[&Grant]| grants.iter().map(|grant| (*grant).clone()).collect();
-        match self {
-            Self::Undivided => Some((ReachReason::Undivided, Vec::new())),
-            Self::Chief(grants) => Some((ReachReason::Chief, cloned(grants))),
-            Self::Unassigned => Some((ReachReason::Unassigned, Vec::new())),
-            Self::Listed(grants) => {
-                let grants: Vec<Grant> = grants
-                    .iter()
-                    .filter(|grant| {
-                        entity.is_none_or(|id| grant.target.id == TargetId::BusinessEntity(id))
-                    })
-                    .map(|grant| (*grant).clone())
-                    .collect();
+        let all = || self.grants.iter().map(|grant| (*grant).clone());
+        match self.extent {
+            Extent::Undivided => Some((ReachReason::Undivided, Vec::new())),
+            Extent::Chief => Some((ReachReason::Chief, all().collect())),
+            Extent::Unassigned => Some((ReachReason::Unassigned, Vec::new())),
+            Extent::Listed => {
+                let there = |grant: &Grant| {
+                    entity.is_none_or(|id| grant.target.id == TargetId::BusinessEntity(id))
+                };
+                let grants: Vec<Grant> = all().filter(there).collect();
                 (!grants.is_empty()).then_some((ReachReason::Granted, grants))
             }
-            Self::Nothing => None,
+            Extent::Nothing => None,
         }
     }
 }

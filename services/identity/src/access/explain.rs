@@ -3,9 +3,9 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::{
-    Grant, Source, Target, TargetId,
+    AsOf, Extent, Grant, Source, Target, TargetId,
     check::{Ability, Answer, Denial, Question, Questions, ReachReason},
-    facts::{Facts, Holder, Reach},
+    facts::{Facts, Holder},
     store,
 };
 use crate::{context::RequestContext, error::Error, ids::GroupId, site_tx::Identity};
@@ -32,8 +32,9 @@ pub(crate) async fn explain(
     context: RequestContext,
     input: Result<Questions, Error>,
 ) -> Result<Explanation, Error> {
+    let as_of = AsOf::of(&input, |questions| questions.as_of);
     identity
-        .read(context, input, |tx, questions| {
+        .read_as_of(context, as_of, input, |tx, questions| {
             let question = questions
                 .list
                 .first()
@@ -215,8 +216,8 @@ impl Told<'_> {
                 let place = self
                     .entity()
                     .map_or("any business entity".to_owned(), |(_, name)| name);
-                match self.facts.reach(holder) {
-                    Reach::Listed(_) => {
+                match self.facts.reach(holder).extent {
+                    Extent::Listed => {
                         format!("No: the roles of {who} reach {entities}, but not {place}.")
                     }
                     _ => format!(

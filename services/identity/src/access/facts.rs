@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{Grant, TargetId, moment::Moment};
+use super::{Extent, Grant, TargetId, moment::Moment};
 use crate::{
     error::Error,
     ids::{BusinessEntityId, MemberId, RoleId},
@@ -74,17 +74,11 @@ pub(super) struct Facts {
     pub(super) division: Option<UnassignedReach>,
 }
 
-/// How far a member's roles reach.
+/// How far a member's roles reach, and by which grants: of Owner or Admin, or of business entities.
 #[derive(Clone, Debug)]
-pub(super) enum Reach<'a> {
-    Undivided,
-    /// By these grants of Owner or Admin.
-    Chief(Vec<&'a Grant>),
-    /// By these grants, to what they give.
-    Listed(Vec<&'a Grant>),
-    /// All, because the member has no business entity.
-    Unassigned,
-    Nothing,
+pub(super) struct Reach<'a> {
+    pub(super) extent: Extent,
+    pub(super) grants: Vec<&'a Grant>,
 }
 
 impl Facts {
@@ -119,29 +113,19 @@ impl Facts {
 
     /// How far the roles of a member reach while active.
     pub(super) fn reach<'a>(&self, holder: &'a Holder) -> Reach<'a> {
-        let Some(unassigned) = self.division else {
-            return Reach::Undivided;
+        let of = |wanted: &dyn Fn(TargetId) -> bool| -> Vec<&Grant> {
+            let grants = holder.grants.iter();
+            grants.filter(|grant| wanted(grant.target.id)).collect()
         };
-        let chief: Vec<&Grant> = holder
-            .grants
-            .iter()
-            .filter(|grant| matches!(grant.target.id, TargetId::Role(id) if self.reaches_all(id)))
-            .collect();
-        if !chief.is_empty() {
-            return Reach::Chief(chief);
-        }
-        let listed: Vec<&Grant> = holder
-            .grants
-            .iter()
-            .filter(|grant| matches!(grant.target.id, TargetId::BusinessEntity(_)))
-            .collect();
-        if !listed.is_empty() {
-            return Reach::Listed(listed);
-        }
-        match unassigned {
-            UnassignedReach::All => Reach::Unassigned,
-            UnassignedReach::None => Reach::Nothing,
-        }
+        let chief = of(&|target| matches!(target, TargetId::Role(id) if self.reaches_all(id)));
+        let listed = of(&|target| matches!(target, TargetId::BusinessEntity(_)));
+        let extent = Extent::of(self.division, !chief.is_empty(), !listed.is_empty());
+        let grants = match extent {
+            Extent::Chief => chief,
+            Extent::Listed => listed,
+            Extent::Undivided | Extent::Unassigned | Extent::Nothing => Vec::new(),
+        };
+        Reach { extent, grants }
     }
 
     /// Refuses a permission that is not in the catalogue; `fields` names, by the permission, the field that asked.
@@ -169,13 +153,13 @@ impl Holder {
 impl Reach<'_> {
     /// Whether it gets to this business entity; to anything, where none is asked about.
     pub(super) fn gets_to(&self, entity: Option<BusinessEntityId>) -> bool {
-        match (self, entity) {
-            (Self::Undivided | Self::Chief(_) | Self::Unassigned, _) => true,
-            (Self::Listed(_), None) => true,
-            (Self::Listed(grants), Some(entity)) => grants
-                .iter()
-                .any(|grant| grant.target.id == TargetId::BusinessEntity(entity)),
-            (Self::Nothing, _) => false,
+        match self.extent {
+            Extent::Undivided | Extent::Chief | Extent::Unassigned => true,
+            Extent::Listed => entity.is_none_or(|id| {
+                let mut grants = self.grants.iter();
+                grants.any(|grant| grant.target.id == TargetId::BusinessEntity(id))
+            }),
+            Extent::Nothing => false,
         }
     }
 }

@@ -56,8 +56,13 @@ pub(crate) async fn list(
     context: RequestContext,
     input: Result<Listing, Error>,
 ) -> Result<ListedPage, Error> {
+    let as_of = AsOf::of(&input, |listing| match listing.page_token.is_empty() {
+        true => listing.as_of,
+        // The first page has settled it.
+        false => AsOf::Revision(0),
+    });
     identity
-        .read(context, input, |tx, listing| {
+        .read_as_of(context, as_of, input, |tx, listing| {
             let bound_to = listing.digest(tx);
             let (moment, after) = listing.begin(tx, &bound_to)?;
             let mut wanted = listing.subject.wanted();
@@ -67,13 +72,10 @@ pub(crate) async fn list(
             let limit = usize::try_from(listing.limit).unwrap_or(usize::MAX);
             let more = ids.len() > limit;
             ids.truncate(limit);
-            let next = ids.last().filter(|_| more).map(|last| {
-                PageToken::new(
-                    bound_to.clone(),
-                    Some(moment.revision.to_string()),
-                    last.uuid(),
-                )
-            });
+            let next = ids
+                .last()
+                .filter(|_| more)
+                .map(|last| PageToken::new(bound_to.clone(), Some(moment.to_key()), last.uuid()));
             wanted.members = ids.into_iter().map(MemberName::Id).collect();
             let facts = store::facts(tx, moment, &wanted)?;
             let listed = facts
@@ -101,10 +103,8 @@ impl Listing {
             return Ok((self.as_of.resolve(tx)?, Uuid::nil()));
         }
         let token = PageToken::decode(&self.page_token, bound_to)?;
-        let revision = token.key.as_deref().and_then(|key| key.parse().ok());
-        let moment = AsOf::Revision(revision.ok_or(Error::PageTokenInvalid)?)
-            .resolve(tx)
-            .map_err(|_| Error::PageTokenInvalid)?;
+        let key = token.key.as_deref().unwrap_or_default();
+        let moment = Moment::from_key(key, tx).ok_or(Error::PageTokenInvalid)?;
         Ok((moment, token.id))
     }
 

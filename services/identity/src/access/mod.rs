@@ -6,6 +6,7 @@ pub(crate) mod explain;
 mod facts;
 pub(crate) mod listing;
 mod moment;
+mod reach;
 pub(crate) mod rpc;
 mod store;
 
@@ -15,8 +16,8 @@ use chrono::{DateTime, Utc};
 use identity_proto::v1 as pb;
 use uuid::Uuid;
 
-use self::facts::{Holder, Reach, Wanted};
-pub(crate) use self::{facts::Named, moment::AsOf};
+use self::facts::{Holder, Wanted};
+pub(crate) use self::{facts::Named, moment::AsOf, reach::Extent};
 use crate::{
     context::RequestContext,
     error::{Error, Kind},
@@ -112,18 +113,6 @@ pub(crate) struct Grant {
     pub(crate) since_event: i64,
 }
 
-/// How far a member's roles reach on a site with this division.
-fn reach(member: &Member, division: Option<UnassignedReach>) -> pb::Reach {
-    match division {
-        _ if !member.active => pb::Reach::None,
-        None => pb::Reach::All,
-        Some(_) if member.is_owner || member.is_admin => pb::Reach::All,
-        Some(_) if !member.business_entities.is_empty() => pb::Reach::Listed,
-        Some(UnassignedReach::All) => pb::Reach::All,
-        Some(UnassignedReach::None) => pb::Reach::None,
-    }
-}
-
 /// A member's effective access, without the reasons.
 pub(crate) fn effective(member: &Member, division: Option<UnassignedReach>) -> pb::EffectiveAccess {
     let named = |targets: &[Target]| -> Vec<pb::NamedRef> {
@@ -138,10 +127,19 @@ pub(crate) fn effective(member: &Member, division: Option<UnassignedReach>) -> p
             })
             .collect()
     };
+    let extent = Extent::of(
+        division,
+        member.is_owner || member.is_admin,
+        !member.business_entities.is_empty(),
+    );
+    let reach = match member.active {
+        true => pb::Reach::from(extent),
+        false => pb::Reach::None,
+    };
     pb::EffectiveAccess {
         roles: named(&member.roles),
         business_entities: named(&member.business_entities),
-        reach: reach(member, division).into(),
+        reach: reach.into(),
     }
 }
 
@@ -160,8 +158,9 @@ pub(crate) async fn of_member(
     context: RequestContext,
     input: Result<(MemberName, AsOf), Error>,
 ) -> Result<MemberAccess, Error> {
+    let as_of = AsOf::of(&input, |(_, as_of)| *as_of);
     identity
-        .read(context, input, |tx, (name, as_of)| {
+        .read_as_of(context, as_of, input, |tx, (name, as_of)| {
             let moment = as_of.resolve(tx)?;
             let wanted = Wanted {
                 members: vec![name.clone()],
@@ -178,11 +177,7 @@ pub(crate) async fn of_member(
                     revision: moment.revision,
                 });
             }
-            let reach = match facts.reach(&holder) {
-                Reach::Undivided | Reach::Chief(_) | Reach::Unassigned => pb::Reach::All,
-                Reach::Listed(_) => pb::Reach::Listed,
-                Reach::Nothing => pb::Reach::None,
-            };
+            let reach = pb::Reach::from(facts.reach(&holder).extent);
             // What reaches nothing allows nothing: the same as the answer to each question by itself.
             let held =
                 |id| reach != pb::Reach::None && !holder.role_grants(|role| role == id).is_empty();

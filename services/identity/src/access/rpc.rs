@@ -1,5 +1,6 @@
 //! How access is asked for over gRPC.
 
+use chrono::SubsecRound;
 use identity_proto::v1 as pb;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -12,8 +13,8 @@ use super::{
 };
 use crate::{
     authz::Method,
+    context::RequestContext,
     error::{Error, Kind},
-    filter::PageToken,
     ids::{MemberId, RoleId},
     members::{MemberName, rpc::read_ref},
     names::lookup_key,
@@ -113,16 +114,12 @@ impl pb::access_service_server::AccessService for AccessRpc {
             .for_site(message.site.as_ref())
             .at_least(message.min_revision);
         let subject = read_named(message.role, "role").map(Subject::Role);
-        let asked = read_listing(
-            subject,
-            message.as_of,
-            message.page_size,
-            message.page_token,
-        );
-        let (members, next, revision) = listing::list(&self.0, context, asked).await?;
+        let page = (message.page_size, message.page_token);
+        let listed = self.list(context, subject, message.as_of, page).await?;
+        let (members, next_page_token, revision) = listed;
         Ok(Response::new(pb::ListMembersWithRoleResponse {
-            members: members.into_iter().map(Into::into).collect(),
-            next_page_token: token(next),
+            members,
+            next_page_token,
             revision,
         }))
     }
@@ -139,16 +136,12 @@ impl pb::access_service_server::AccessService for AccessRpc {
             .for_site(message.site.as_ref())
             .at_least(message.min_revision);
         let subject = read_named(message.business_entity, "business_entity").map(Subject::Entity);
-        let asked = read_listing(
-            subject,
-            message.as_of,
-            message.page_size,
-            message.page_token,
-        );
-        let (members, next, revision) = listing::list(&self.0, context, asked).await?;
+        let page = (message.page_size, message.page_token);
+        let listed = self.list(context, subject, message.as_of, page).await?;
+        let (members, next_page_token, revision) = listed;
         Ok(Response::new(pb::ListMembersInBusinessEntityResponse {
-            members: members.into_iter().map(Into::into).collect(),
-            next_page_token: token(next),
+            members,
+            next_page_token,
             revision,
         }))
     }
@@ -167,18 +160,38 @@ impl pb::access_service_server::AccessService for AccessRpc {
             let place = place.map(|place| read_named(Some(place), "business_entity"));
             Ok(Subject::Permission(permission, place.transpose()?))
         });
-        let asked = read_listing(
-            subject,
-            message.as_of,
-            message.page_size,
-            message.page_token,
-        );
-        let (members, next, revision) = listing::list(&self.0, context, asked).await?;
+        let page = (message.page_size, message.page_token);
+        let listed = self.list(context, subject, message.as_of, page).await?;
+        let (members, next_page_token, revision) = listed;
         Ok(Response::new(pb::ListMembersWithPermissionResponse {
-            members: members.into_iter().map(Into::into).collect(),
-            next_page_token: token(next),
+            members,
+            next_page_token,
             revision,
         }))
+    }
+}
+
+impl AccessRpc {
+    /// A page of a listing: who is on it, the token of the next one, and the revision.
+    async fn list(
+        &self,
+        context: RequestContext,
+        subject: Result<Subject, Error>,
+        as_of: Option<pb::AsOf>,
+        (page_size, page_token): (Option<i32>, String),
+    ) -> Result<(Vec<pb::MemberWithAccess>, String, i64), Status> {
+        let listing = subject.and_then(|subject| {
+            Ok(Listing {
+                subject,
+                as_of: read_as_of(as_of)?,
+                limit: wire::page_size(page_size, 1, wire::PAGE_SIZE_DEFAULT)?,
+                page_token,
+            })
+        });
+        let (members, next, revision) = listing::list(&self.0, context, listing).await?;
+        let next = next.map(|token| token.encode()).unwrap_or_default();
+        let members = members.into_iter().map(Into::into).collect();
+        Ok((members, next, revision))
     }
 }
 
@@ -276,26 +289,11 @@ fn read_as_of(as_of: Option<pb::AsOf>) -> Result<AsOf, Error> {
     Ok(match as_of.and_then(|as_of| as_of.moment) {
         None => AsOf::Now,
         Some(pb::as_of::Moment::Revision(revision)) => AsOf::Revision(revision),
-        Some(pb::as_of::Moment::Time(time)) => AsOf::Time(wire::moment(&time, "as_of.time")?),
+        Some(pb::as_of::Moment::Time(time)) => {
+            let time = wire::moment(&time, "as_of.time")?;
+            AsOf::Time(time.trunc_subsecs(3))
+        }
     })
-}
-
-fn read_listing(
-    subject: Result<Subject, Error>,
-    as_of: Option<pb::AsOf>,
-    page_size: Option<i32>,
-    page_token: String,
-) -> Result<Listing, Error> {
-    Ok(Listing {
-        subject: subject?,
-        as_of: read_as_of(as_of)?,
-        limit: wire::page_size(page_size, 1, wire::PAGE_SIZE_DEFAULT)?,
-        page_token,
-    })
-}
-
-fn token(next: Option<PageToken>) -> String {
-    next.map(|token| token.encode()).unwrap_or_default()
 }
 
 impl From<Denial> for pb::Denial {

@@ -133,13 +133,14 @@ fn find_sign_in(
     let statement = sql(
         "sign in",
         format!(
-            "SELECT {COLUMNS}, {} FROM credentials c \
+            "SELECT o.*, {} FROM (SELECT {COLUMNS}, {} FROM credentials c \
              JOIN sites s USING (site_id) JOIN site_clocks k USING (site_id) \
              WHERE c.site_id = ? AND c.secret_hash = ? AND c.revoked_at IS NULL \
                AND (c.expires_at IS NULL OR c.expires_at > clock_timestamp()) \
-               AND (c.certificate_name IS NULL OR c.certificate_name = ANY(?)){}",
+               AND (c.certificate_name IS NULL OR c.certificate_name = ANY(?)){}) o",
+            site_store::NOW,
             site_store::SITE_COLUMNS,
-            site_store::lock_clause(lock),
+            site_store::Lock::of(lock).clause(),
         ),
     )
     .bind::<SqlUuid, _>(site.uuid())

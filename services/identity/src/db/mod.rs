@@ -35,7 +35,7 @@ pub(crate) use self::{
     sql::{Sql, sql},
     tx::Tx,
 };
-use crate::{context::RequestContext, error::Error, metrics::IdentityMetrics};
+use crate::{context::RequestContext, error::Error, metrics::DbMetrics};
 
 /// How long a call waits for its turn, and then for a connection, before it is told to come back.
 const WAIT: Duration = Duration::from_secs(3);
@@ -61,12 +61,12 @@ pub(crate) struct Db {
     pool: r2d2::Pool<Manager>,
     permits: Arc<Semaphore>,
     size: u32,
-    metrics: IdentityMetrics,
+    pub(crate) metrics: DbMetrics,
 }
 
 impl Db {
     /// A database of at most `size` connections. Does not connect yet.
-    pub(crate) fn new(url: &str, size: u32, metrics: IdentityMetrics) -> Self {
+    pub(crate) fn new(url: &str, size: u32, metrics: DbMetrics) -> Self {
         Self {
             url: url.into(),
             pool: pool::build(url, size, WAIT),
@@ -113,15 +113,16 @@ impl Db {
     }
 
     async fn permit(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, Error> {
-        let begun = Instant::now();
+        let waiting = self.metrics.wait();
         let permit = timeout_at(
-            deadline.min(begun + WAIT).into(),
+            deadline.min(Instant::now() + WAIT).into(),
             self.permits.clone().acquire_owned(),
         )
         .await;
-        self.metrics
-            .pool_wait
-            .observe(begun.elapsed().as_secs_f64());
+        drop(waiting);
+        if permit.is_err() {
+            self.metrics.timed_out();
+        }
         match permit {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(closed)) => Err(Error::Internal(Box::new(closed))),
@@ -145,8 +146,12 @@ impl Db {
             if caller_left.load(Ordering::Acquire) {
                 return Err(Error::DeadlineExceeded);
             }
-            let mut connection = self.pool.get_timeout(WAIT.min(context.remaining()?))?;
-            match attempt_once(&mut connection, context, read_only, work) {
+            let wait = WAIT.min(context.remaining()?);
+            let mut connection = self
+                .pool
+                .get_timeout(wait)
+                .inspect_err(|_| self.metrics.timed_out())?;
+            match attempt_once(&mut connection, context, read_only, &self.metrics, work) {
                 Attempt::Begun(Err(Error::Contended)) if attempt < RETRIES => {
                     attempt += 1;
                     self.metrics.retries.inc();
@@ -169,6 +174,14 @@ impl Db {
         Manager::new(&self.url)
             .establish()
             .map_err(|error| Error::Unavailable(explain(&error)))
+    }
+
+    /// Counts the connections for the metrics.
+    pub(crate) fn count_connections(&self) {
+        let state = self.pool.state();
+        let used = state.connections.saturating_sub(state.idle_connections);
+        self.metrics
+            .set_connections(used, state.idle_connections, self.size);
     }
 
     /// How many transactions at once may be such that nobody waits for: a quarter of all.
@@ -238,9 +251,10 @@ fn attempt_once<T>(
     connection: &mut PooledPg,
     context: &RequestContext,
     read_only: bool,
+    metrics: &DbMetrics,
     work: Work<'_, T>,
 ) -> Attempt<T> {
-    let mut tx = match Tx::begin(&mut connection.pg, context, read_only) {
+    let mut tx = match Tx::begin(&mut connection.pg, context, read_only, metrics) {
         Ok(tx) => tx,
         Err(error) => {
             connection.broken = true;

@@ -11,6 +11,9 @@ use diesel::{
     sql_types::{SqlType, Untyped},
 };
 
+/// What a statement can do beside reading.
+const CHANGING: [&str; 3] = ["INSERT", "UPDATE", "DELETE"];
+
 /// A statement. Its text holds a `?` for each value, in their order, and no other `?`.
 pub(crate) struct Sql {
     name: &'static str,
@@ -54,6 +57,23 @@ impl Sql {
         self.text.to_mut().push_str(text);
     }
 
+    /// What the statement does: the first of its verbs that changes something, as in
+    /// `WITH made AS (INSERT …) SELECT …`; without one it reads.
+    pub(crate) fn operation(&self) -> &'static str {
+        let mut before = "";
+        for word in self.text.split([' ', '(']) {
+            let changing = CHANGING.into_iter().find(|verb| *verb == word);
+            // Neither a lock nor what becomes of a conflict.
+            if let Some(verb) = changing
+                && !matches!(before, "FOR" | "KEY" | "DO")
+            {
+                return verb;
+            }
+            before = word;
+        }
+        "SELECT"
+    }
+
     /// What the statement is for.
     pub(crate) fn name(&self) -> &'static str {
         self.name
@@ -84,3 +104,32 @@ impl Query for Sql {
 }
 
 impl<Conn> RunQueryDsl<Conn> for Sql {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_is_named_by_what_it_changes() {
+        for (text, verb) in [
+            ("SELECT 1", "SELECT"),
+            ("UPDATE x SET y = (SELECT 1)", "UPDATE"),
+            (
+                "WITH a AS (SELECT 1), b AS (UPDATE x SET y = 2) SELECT 1",
+                "UPDATE",
+            ),
+            (
+                "WITH a AS (DELETE FROM x RETURNING *) SELECT count(*) FROM a",
+                "DELETE",
+            ),
+            ("SELECT 1 FROM x FOR NO KEY UPDATE OF x", "SELECT"),
+            (
+                "INSERT INTO x SELECT 1 ON CONFLICT DO UPDATE SET y = 1",
+                "INSERT",
+            ),
+            ("(SELECT 1) UNION ALL (SELECT 2)", "SELECT"),
+        ] {
+            assert_eq!(sql("test", text).operation(), verb, "{text}");
+        }
+    }
+}

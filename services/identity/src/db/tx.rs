@@ -1,11 +1,16 @@
 //! What a transaction may do: run statements, within the caller's deadline, counted and traced.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diesel::{PgConnection, QueryableByName, RunQueryDsl, connection::SimpleConnection, pg::Pg};
+use identity_runtime::telemetry::record_failure;
 
 use super::{error::classify, sql::Sql};
-use crate::{context::RequestContext, error::Error};
+use crate::{
+    context::RequestContext,
+    error::Error,
+    metrics::{DbMetrics, StatementLabels},
+};
 
 /// By how much a statement may outlive its deadline, to spare a round trip in a transaction without waits.
 const SLACK: Duration = Duration::from_millis(250);
@@ -14,6 +19,9 @@ const SLACK: Duration = Duration::from_millis(250);
 /// is cut off or stands still holds a site's lock no longer. Work between two statements takes far less.
 const IDLE: Duration = Duration::from_secs(10);
 
+/// The database, by OpenTelemetry's name.
+const SYSTEM: &str = "postgresql";
+
 /// An open transaction of one connection.
 pub(crate) struct Tx<'a> {
     connection: &'a mut PgConnection,
@@ -21,6 +29,7 @@ pub(crate) struct Tx<'a> {
     /// The `statement_timeout` in force.
     timeout: Duration,
     pub(crate) statements: u32,
+    metrics: &'a DbMetrics,
 }
 
 impl<'a> Tx<'a> {
@@ -31,6 +40,7 @@ impl<'a> Tx<'a> {
         connection: &'a mut PgConnection,
         context: &'a RequestContext,
         read_only: bool,
+        metrics: &'a DbMetrics,
     ) -> Result<Self, Error> {
         let timeout = context.remaining()?;
         let mode = if read_only {
@@ -43,30 +53,36 @@ impl<'a> Tx<'a> {
             Ok(crate::authn::Presented::Site(site, _)) => site.to_string(),
             _ => String::new(),
         };
-        connection
-            .batch_execute(&format!(
-                "BEGIN{mode}; SET LOCAL application_name = 'identity {}'; \
-                 SET LOCAL roster.site = '{site}'; SET LOCAL statement_timeout = {}; \
-                 SET LOCAL idle_in_transaction_session_timeout = {}",
-                context.trace_id,
-                timeout.as_millis(),
-                IDLE.as_millis(),
-            ))
-            .map_err(classify)?;
+        let begin = format!(
+            "BEGIN{mode}; SET LOCAL application_name = 'identity {}'; \
+             SET LOCAL roster.site = '{site}'; SET LOCAL statement_timeout = {}; \
+             SET LOCAL idle_in_transaction_session_timeout = {}",
+            context.trace_id,
+            timeout.as_millis(),
+            IDLE.as_millis(),
+        );
+        observed(metrics, "BEGIN", "BEGIN", || {
+            connection.batch_execute(&begin)
+        })?;
         Ok(Self {
             connection,
             context,
             timeout,
             statements: 0,
+            metrics,
         })
     }
 
     pub(crate) fn commit(self) -> Result<(), Error> {
-        self.connection.batch_execute("COMMIT").map_err(classify)
+        observed(self.metrics, "COMMIT", "COMMIT", || {
+            self.connection.batch_execute("COMMIT")
+        })
     }
 
     pub(crate) fn rollback(self) -> Result<(), Error> {
-        self.connection.batch_execute("ROLLBACK").map_err(classify)
+        observed(self.metrics, "ROLLBACK", "ROLLBACK", || {
+            self.connection.batch_execute("ROLLBACK")
+        })
     }
 
     /// All rows of a statement.
@@ -114,22 +130,61 @@ impl<'a> Tx<'a> {
         // passed (a wait for the site's lock), the server is told anew.
         if remaining + SLACK < self.timeout {
             self.timeout = remaining;
-            self.connection
-                .batch_execute(&format!(
-                    "SET LOCAL statement_timeout = {}",
-                    remaining.as_millis()
-                ))
-                .map_err(classify)?;
+            let set = format!("SET LOCAL statement_timeout = {}", remaining.as_millis());
+            observed(self.metrics, "SET statement_timeout", "SET", || {
+                self.connection.batch_execute(&set)
+            })?;
         }
         self.statements += 1;
-        let span = tracing::info_span!(
-            "db.statement",
-            otel.name = statement.name(),
-            otel.kind = "client",
-            db.system.name = "postgresql",
-            db.query.summary = statement.name(),
+        let (name, operation) = (statement.name(), statement.operation());
+        observed(self.metrics, name, operation, || {
+            run(self.connection, statement)
+        })
+    }
+}
+
+/// Runs a statement in a span of its own and counts how long it took. `name` says what it is for: nothing of a
+/// request is in it.
+fn observed<T>(
+    metrics: &DbMetrics,
+    name: &'static str,
+    operation: &'static str,
+    run: impl FnOnce() -> diesel::QueryResult<T>,
+) -> Result<T, Error> {
+    let span = tracing::info_span!(
+        "db.statement",
+        otel.name = name,
+        otel.kind = "client",
+        db.system.name = SYSTEM,
+        db.operation.name = operation,
+        db.query.summary = name,
+    );
+    span.in_scope(|| {
+        let begun = Instant::now();
+        let outcome = run().map_err(classify);
+        let error_type = outcome.as_ref().err().map_or("", word);
+        if !error_type.is_empty() {
+            record_failure(error_type, true);
+        }
+        metrics.statements.observe(
+            &StatementLabels {
+                db_system_name: SYSTEM,
+                db_operation_name: operation,
+                db_query_summary: name,
+                error_type,
+            },
+            begun.elapsed(),
         );
-        span.in_scope(|| run(self.connection, statement))
-            .map_err(classify)
+        outcome
+    })
+}
+
+/// Why a statement failed, in a word.
+fn word(error: &Error) -> &'static str {
+    match error {
+        Error::Contended => "contended",
+        Error::Unavailable(_) => "unavailable",
+        Error::DeadlineExceeded => "timeout",
+        _ => "fault",
     }
 }

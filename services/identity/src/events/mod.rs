@@ -1,6 +1,7 @@
 //! Events: the record of every change, written in the transaction of the change, numbered per site
 //! without gaps.
 
+mod concern;
 mod kinds;
 pub(crate) mod rpc;
 mod store;
@@ -45,6 +46,8 @@ pub(crate) struct Event {
     pub(crate) actor: String,
     pub(crate) subject: Uuid,
     pub(crate) trace_id: String,
+    /// The span that wrote it, where its trace was sampled.
+    pub(crate) span_id: Option<String>,
     pub(crate) before: Value,
     pub(crate) after: Value,
     pub(crate) access_changes: Value,
@@ -52,15 +55,6 @@ pub(crate) struct Event {
     pub(crate) members: Option<i64>,
     /// Ids in a membership change that were no members.
     pub(crate) unknown: Vec<String>,
-}
-
-/// What an event is about.
-#[derive(Clone, Debug)]
-pub(crate) enum Subject {
-    /// What has this id.
-    Id(Uuid),
-    /// The member of this name.
-    Member(MemberName),
 }
 
 /// Which events are asked for.
@@ -71,7 +65,10 @@ pub(crate) struct EventQuery {
     /// The newest `limit` ones instead of the first after `after`.
     pub(crate) newest: bool,
     pub(crate) kinds: Kinds,
-    pub(crate) subject: Option<Subject>,
+    /// What they are about.
+    pub(crate) subject: Option<Uuid>,
+    /// Whom they concern.
+    pub(crate) member: Option<MemberName>,
     pub(crate) credential: Option<Uuid>,
     /// The actor's label.
     pub(crate) actor: Option<String>,
@@ -98,14 +95,13 @@ pub(crate) async fn list(
 ) -> Result<EventPage, Error> {
     identity
         .read(context, input, |tx, query| {
-            let subject = match &query.subject {
+            let member = match &query.member {
                 None => None,
-                Some(Subject::Id(id)) => Some(*id),
                 // A deleted member is still found by its id.
-                Some(Subject::Member(MemberName::Id(id))) => Some(id.uuid()),
-                Some(Subject::Member(name)) => Some(members::require(tx, name)?.id.uuid()),
+                Some(MemberName::Id(id)) => Some(*id),
+                Some(name) => Some(members::require(tx, name)?.id),
             };
-            let (events, more) = store::list(tx, query, subject)?;
+            let (events, more) = store::list(tx, query, member)?;
             Ok(EventPage {
                 events,
                 revision: tx.site.revision,

@@ -7,7 +7,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::{
-    EventQuery, Subject,
+    EventQuery,
     kinds::Kinds,
     watch::{self, Start, WatchQuery, Watched},
 };
@@ -63,21 +63,8 @@ fn read_query(message: &pb::ListEventsRequest) -> Result<EventQuery, Error> {
             "must be 0 where the newest events are asked for",
         ));
     }
-    let subject = match (message.subject_id.as_str(), &message.member) {
-        ("", None) => None,
-        ("", member) => Some(Subject::Member(read_ref(member.as_ref())?)),
-        (id, None) => Some(Subject::Id(id_or_nobodys(id))),
-        _ => {
-            return Err(Error::invalid(
-                "member",
-                "can't be given together with subject_id",
-            ));
-        }
-    };
-    let credential = match message.actor_credential_id.as_str() {
-        "" => None,
-        id => Some(id_or_nobodys(id)),
-    };
+    let id = |text: &str| (!text.is_empty()).then(|| id_or_nobodys(text));
+    let member = message.member.as_ref();
     let moment = |at: &Option<prost_types::Timestamp>, field| {
         at.as_ref().map(|at| wire::moment(at, field)).transpose()
     };
@@ -86,8 +73,9 @@ fn read_query(message: &pb::ListEventsRequest) -> Result<EventQuery, Error> {
         limit,
         newest: message.newest,
         kinds: Kinds::read(&message.kinds)?,
-        subject,
-        credential,
+        subject: id(&message.subject_id),
+        member: member.map(|member| read_ref(Some(member))).transpose()?,
+        credential: id(&message.actor_credential_id),
         actor: (!message.actor_label.is_empty()).then(|| message.actor_label.clone()),
         from: moment(&message.from_time, "from_time")?,
         to: moment(&message.to_time, "to_time")?,

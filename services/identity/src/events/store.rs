@@ -8,11 +8,12 @@ use diesel::{
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Event, EventQuery, NewEvent, kept, kinds::KINDS};
+use super::{Event, EventQuery, NewEvent, concern, kept, kinds::KINDS};
 use crate::{
     caller::Caller,
     db::{Sql, sql},
     error::Error,
+    ids::MemberId,
     site_tx::SiteTx,
 };
 
@@ -44,8 +45,8 @@ pub(crate) fn append(
              ORDER BY g.ends_at LIMIT 1) \
            WHERE site_id = ? AND revision = ? RETURNING site_id, next_end_at), \
          written AS (INSERT INTO events (site_id, number, occurred_at, kind, credential_id, actor, subject_id, \
-                             trace_id, before, after, access_changes, members, unknown_member_ids) \
-         SELECT tick.site_id, ? + e.place, e.occurred_at, e.kind, ?, ?, e.subject_id, ?, e.before, e.after, e.changes, \
+                             trace_id, span_id, before, after, access_changes, members, unknown_member_ids) \
+         SELECT tick.site_id, ? + e.place, e.occurred_at, e.kind, ?, ?, e.subject_id, ?, ?, e.before, e.after, e.changes, \
                 e.members, ARRAY(SELECT jsonb_array_elements_text(e.unknown)) \
          FROM tick, unnest(?::timestamptz[], ?::text[], ?::uuid[], ?::jsonb[], ?::jsonb[], ?::jsonb[], \
                      ?::bigint[], ?::jsonb[]) \
@@ -61,6 +62,7 @@ pub(crate) fn append(
     .bind::<Nullable<SqlUuid>, _>(author.credential().map(|credential| credential.id.uuid()))
     .bind::<Text, _>(author.label().to_owned())
     .bind::<Text, _>(tx.context.trace_id.clone())
+    .bind::<Nullable<Text>, _>(tx.context.span_id.clone())
     .bind::<Array<Timestamptz>, _>(all(events, |at, _| *at))
     .bind::<Array<Text>, _>(all(events, |_, event| event.kind))
     .bind::<Array<SqlUuid>, _>(all(events, |_, event| event.subject))
@@ -124,6 +126,8 @@ pub(super) struct EventRow {
     subject_id: Uuid,
     #[diesel(sql_type = Text)]
     trace_id: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    span_id: Option<String>,
     #[diesel(sql_type = Jsonb)]
     before: Value,
     #[diesel(sql_type = Jsonb)]
@@ -151,6 +155,7 @@ impl From<EventRow> for Event {
             actor: row.actor,
             subject: row.subject_id,
             trace_id: row.trace_id,
+            span_id: row.span_id,
             before: row.before,
             after: row.after,
             access_changes: row.access_changes,
@@ -167,7 +172,7 @@ pub(super) fn batch(name: &'static str, order: &str, chosen: impl FnOnce(&mut Sq
         name,
         format!(
             "SELECT e.site_id, s.domain, e.number, coalesce(e.position, 0) AS position, e.occurred_at, \
-                    e.kind, e.credential_id, e.actor, e.subject_id, e.trace_id, e.before, e.after, \
+                    e.kind, e.credential_id, e.actor, e.subject_id, e.trace_id, e.span_id, e.before, e.after, \
                     e.access_changes, e.members, e.unknown_member_ids, e.found \
              FROM (SELECT e.*, count(*) OVER () AS found, \
                           coalesce(sum(pg_column_size(e.before) + pg_column_size(e.after) \
@@ -186,11 +191,11 @@ pub(super) fn batch(name: &'static str, order: &str, chosen: impl FnOnce(&mut Sq
 }
 
 /// The first events of the site that a query asks for (the last, where it asks for the newest), oldest
-/// first, and whether there are more.
+/// first, and whether there are more. `member` is whom they concern.
 pub(super) fn list(
     tx: &mut SiteTx<'_, '_>,
     query: &EventQuery,
-    subject: Option<Uuid>,
+    member: Option<MemberId>,
 ) -> Result<(Vec<Event>, bool), Error> {
     let site = tx.site_id();
     let order = if query.newest {
@@ -203,9 +208,12 @@ pub(super) fn list(
         sql.push_bind::<SqlUuid, _>(site);
         sql.push_bind::<BigInt, _>(query.after);
         query.kinds.push_condition(sql);
-        if let Some(subject) = subject {
+        if let Some(subject) = query.subject {
             sql.push(" AND e.subject_id = ?");
             sql.push_bind::<SqlUuid, _>(subject);
+        }
+        if let Some(member) = member {
+            concern::push_condition(sql, site, member);
         }
         if let Some(credential) = query.credential {
             sql.push(" AND e.credential_id = ?");

@@ -2,7 +2,9 @@
 //! whoever comes first: a write or a read of the site, or the task here.
 //!
 //! What holds for every site: a grant whose end is at or before the site's clock has been ended by its
-//! event. So what reads access looks at no clock, and the answer of a revision is always the same.
+//! event. So what reads access looks at no clock, and the answer of a revision is always the same; but for the
+//! present while a slow write keeps an ending from being written, when it leaves out what has run out
+//! ([`SiteTx::ended_by`]).
 
 use std::time::Duration;
 
@@ -96,7 +98,7 @@ async fn end_of_site(identity: &Identity, site: SiteId) {
     let span = tracing::error_span!(parent: None, "grants.end", otel.name = "end grants");
     async {
         let context = RequestContext::of_nobody(PATIENCE);
-        if let Err(error) = identity.end_due(&context, site).await {
+        if let Err(error) = identity.end_due(&context, site, true).await {
             tracing::warn!(%error, site = %site, "could not end the grants that have run out");
         }
     }

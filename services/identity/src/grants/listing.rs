@@ -122,7 +122,8 @@ pub(super) async fn list(
             let after = query.page.after(&bound_to)?;
             let mut statement = select(tx);
             if !query.include_ended {
-                statement.push(" AND d.to_event IS NULL");
+                statement.push(" AND ");
+                statement.push(tx.grant_holds());
             }
             if let Some(name) = &query.member {
                 statement.push(" AND d.member_id = ?");

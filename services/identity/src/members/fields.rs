@@ -1,7 +1,9 @@
 //! What members can be found and ordered by. A table: name, and where it is kept.
 
 use crate::{
+    access::Extent,
     filter::{Field, Fields, List},
+    site_tx::SiteTx,
     sites::UnassignedReach,
 };
 
@@ -57,9 +59,21 @@ const ADDRESS_PARTS: [&str; 7] = [
 /// The parts of a profile that have parts themselves.
 const WHOLES: [&str; 3] = ["name", "enterprise", "enterprise.manager"];
 
-/// The fields of members of a site with this division. Members are `m` in SQL.
-pub(crate) struct MemberFields {
-    pub(crate) division: Option<UnassignedReach>,
+/// The fields of a site's members, who are `m` in SQL.
+pub(super) struct MemberFields {
+    division: Option<UnassignedReach>,
+    /// When a grant `d` holds.
+    grant_holds: &'static str,
+}
+
+impl MemberFields {
+    /// Those of the site that is read.
+    pub(super) fn of(tx: &SiteTx<'_, '_>) -> Self {
+        Self {
+            division: tx.site.division,
+            grant_holds: tx.grant_holds(),
+        }
+    }
 }
 
 impl Fields for MemberFields {
@@ -88,19 +102,19 @@ impl Fields for MemberFields {
             "create_time" => Field::Moment("m.created_at".to_owned()),
             "update_time" => Field::Moment("m.updated_at".to_owned()),
             "groups" => Field::List(groups()),
-            "access.roles" => Field::List(targets("roles", "role_id")),
+            "access.roles" => Field::List(self.targets("roles", "role_id")),
             "access.business_entities" => {
-                Field::List(targets("business_entities", "business_entity_id"))
+                Field::List(self.targets("business_entities", "business_entity_id"))
             }
             "entitlements.roles" => {
-                let mut roles = entitled("roles", "role_id");
+                let mut roles = self.entitled("roles", "role_id");
                 roles
                     .parts
                     .push(("primary", Field::Flag(only_entitled_role())));
                 Field::List(roles)
             }
             "entitlements.business_entities" => {
-                Field::List(entitled("business_entities", "business_entity_id"))
+                Field::List(self.entitled("business_entities", "business_entity_id"))
             }
             "access.reach" => {
                 let reach = self.reach();
@@ -193,43 +207,6 @@ fn groups() -> List {
     }
 }
 
-/// The roles or business entities that an active member's grants give.
-fn targets(table: &str, id: &str) -> List {
-    List {
-        rows: format!(
-            "FROM (SELECT g.{id} FROM group_members gm JOIN groups g USING (site_id, group_id) \
-                    WHERE gm.site_id = m.site_id AND gm.member_id = m.member_id AND gm.to_event IS NULL \
-                   UNION SELECT d.{id} FROM grants d \
-                    WHERE d.site_id = m.site_id AND d.member_id = m.member_id AND d.to_event IS NULL) h \
-             JOIN {table} t ON t.site_id = m.site_id AND t.{id} = h.{id} WHERE m.active"
-        ),
-        parts: vec![
-            ("id", Field::Id(format!("t.{id}"))),
-            (
-                "name",
-                Field::Key {
-                    exact: "t.name".to_owned(),
-                    key: "t.name_key".to_owned(),
-                },
-            ),
-        ],
-        first: "t.name_key COLLATE \"C\"",
-        indexed: None,
-    }
-}
-
-/// The roles or business entities that the member's entitlement attribute grants.
-fn entitled(table: &str, id: &str) -> List {
-    List {
-        rows: format!(
-            "FROM grants d JOIN {table} t USING (site_id, {id}) \
-             WHERE d.site_id = m.site_id AND d.member_id = m.member_id AND d.to_event IS NULL \
-               AND d.source = 'entitlement'"
-        ),
-        ..targets(table, id)
-    }
-}
-
 /// True of a role that the attribute grants and no other beside it; else there is no value.
 fn only_entitled_role() -> String {
     "(CASE WHEN NOT EXISTS (SELECT FROM grants o WHERE o.site_id = d.site_id AND o.member_id = d.member_id \
@@ -238,18 +215,61 @@ fn only_entitled_role() -> String {
 }
 
 impl MemberFields {
-    /// How far the roles reach, as `access::reach` has it.
+    /// The roles or business entities that an active member's grants give.
+    fn targets(&self, table: &str, id: &str) -> List {
+        let grant_holds = self.grant_holds;
+        List {
+            rows: format!(
+                "FROM (SELECT g.{id} FROM group_members gm JOIN groups g USING (site_id, group_id) \
+                        WHERE gm.site_id = m.site_id AND gm.member_id = m.member_id AND gm.to_event IS NULL \
+                       UNION SELECT d.{id} FROM grants d \
+                        WHERE d.site_id = m.site_id AND d.member_id = m.member_id AND {grant_holds}) h \
+                 JOIN {table} t ON t.site_id = m.site_id AND t.{id} = h.{id} WHERE m.active"
+            ),
+            parts: vec![
+                ("id", Field::Id(format!("t.{id}"))),
+                (
+                    "name",
+                    Field::Key {
+                        exact: "t.name".to_owned(),
+                        key: "t.name_key".to_owned(),
+                    },
+                ),
+            ],
+            first: "t.name_key COLLATE \"C\"",
+            indexed: None,
+        }
+    }
+
+    /// The roles or business entities that the member's entitlement attribute grants.
+    fn entitled(&self, table: &str, id: &str) -> List {
+        List {
+            rows: format!(
+                "FROM grants d JOIN {table} t USING (site_id, {id}) \
+                 WHERE d.site_id = m.site_id AND d.member_id = m.member_id AND d.to_event IS NULL \
+                   AND d.source = 'entitlement'"
+            ),
+            ..self.targets(table, id)
+        }
+    }
+
+    /// How far the roles reach.
     fn reach(&self) -> String {
-        let Some(unassigned) = self.division else {
-            return "(CASE WHEN m.active THEN 'all' ELSE 'none' END)".to_owned();
-        };
-        let roles = targets("roles", "role_id").rows;
-        let entities = targets("business_entities", "business_entity_id").rows;
+        let extent =
+            |is_chief, has_entity| Extent::of(self.division, is_chief, has_entity).as_str();
+        if self.division.is_none() {
+            let all = extent(false, false);
+            return format!("(CASE WHEN m.active THEN '{all}' ELSE 'none' END)");
+        }
+        let roles = self.targets("roles", "role_id").rows;
+        let entities = self.targets("business_entities", "business_entity_id").rows;
         format!(
             "(CASE WHEN NOT m.active THEN 'none' \
-              WHEN EXISTS (SELECT {roles} AND t.built_in IN ('owner', 'admin')) THEN 'all' \
-              WHEN EXISTS (SELECT {entities}) THEN 'listed' ELSE '{}' END)",
-            unassigned.as_str()
+              WHEN EXISTS (SELECT {roles} AND t.built_in IN ('owner', 'admin')) THEN '{}' \
+              WHEN EXISTS (SELECT {entities}) THEN '{}' ELSE '{}' END)",
+            extent(true, false),
+            extent(false, true),
+            extent(false, false),
         )
     }
 }

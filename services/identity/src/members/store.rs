@@ -23,10 +23,12 @@ use crate::{
 
 /// Members `m` with groups and granted targets, in one statement however many they are; `sort_key` is an
 /// expression of ours.
-fn select_members(name: &'static str, sort_key: &str) -> Sql {
-    sql(name, format!("SELECT {sort_key} AS sort_key, {MEMBERS}"))
+fn select_members(tx: &SiteTx<'_, '_>, name: &'static str, sort_key: &str) -> Sql {
+    let members = MEMBERS.replace("{holds}", tx.grant_holds());
+    sql(name, format!("SELECT {sort_key} AS sort_key, {members}"))
 }
 
+/// `{holds}` stands for when a grant `d` holds.
 const MEMBERS: &str = "\
     m.member_id, m.user_name, m.external_id, m.active, m.profile, m.version, m.created_at, m.updated_at, \
       (SELECT coalesce(jsonb_agg(jsonb_build_array(g.group_id, g.display_name) ORDER BY g.display_name_key), '[]') \
@@ -36,13 +38,13 @@ const MEMBERS: &str = "\
          FROM (SELECT g.role_id FROM group_members gm JOIN groups g USING (site_id, group_id) \
                 WHERE gm.site_id = m.site_id AND gm.member_id = m.member_id AND gm.to_event IS NULL \
                UNION SELECT d.role_id FROM grants d \
-                WHERE d.site_id = m.site_id AND d.member_id = m.member_id AND d.to_event IS NULL) h \
+                WHERE d.site_id = m.site_id AND d.member_id = m.member_id AND {holds}) h \
          JOIN roles r ON r.site_id = m.site_id AND r.role_id = h.role_id) AS roles, \
       (SELECT coalesce(jsonb_agg(jsonb_build_array(b.business_entity_id, b.name, null) ORDER BY b.name_key), '[]') \
          FROM (SELECT g.business_entity_id FROM group_members gm JOIN groups g USING (site_id, group_id) \
                 WHERE gm.site_id = m.site_id AND gm.member_id = m.member_id AND gm.to_event IS NULL \
                UNION SELECT d.business_entity_id FROM grants d \
-                WHERE d.site_id = m.site_id AND d.member_id = m.member_id AND d.to_event IS NULL) h \
+                WHERE d.site_id = m.site_id AND d.member_id = m.member_id AND {holds}) h \
          JOIN business_entities b ON b.site_id = m.site_id AND b.business_entity_id = h.business_entity_id) \
         AS business_entities, \
       (SELECT coalesce(jsonb_agg(jsonb_build_array(d.role_id, d.business_entity_id, coalesce(r.name, b.name), \
@@ -156,7 +158,7 @@ impl MemberRow {
 
 /// The member of that name, if there is one.
 fn find(tx: &mut SiteTx<'_, '_>, name: &MemberName) -> Result<Option<Member>, Error> {
-    let mut statement = select_members("get member", "NULL::text");
+    let mut statement = select_members(tx, "get member", "NULL::text");
     statement.push(" AND m.site_id = ?");
     statement.push_bind::<SqlUuid, _>(tx.site_id());
     match name {
@@ -199,7 +201,7 @@ pub(super) fn get_several(tx: &mut SiteTx<'_, '_>, named: &Named) -> Result<Vec<
             MemberName::UserName(key) => keys.push(key.clone()),
         }
     }
-    let mut statement = select_members("get members", "NULL::text");
+    let mut statement = select_members(tx, "get members", "NULL::text");
     statement.push(" AND m.site_id = ? AND (m.member_id = ANY(?) OR m.user_name_key = ANY(?))");
     statement.push_bind::<SqlUuid, _>(tx.site_id());
     statement.push_bind::<Array<SqlUuid>, _>(ids);
@@ -216,10 +218,8 @@ pub(super) fn list(
     query: &Query,
     rows: &Rows,
 ) -> Result<Vec<(Member, Option<String>)>, Error> {
-    let fields = MemberFields {
-        division: tx.site.division,
-    };
-    let mut statement = select_members("list members", &query.sort_key(&fields)?);
+    let fields = MemberFields::of(tx);
+    let mut statement = select_members(tx, "list members", &query.sort_key(&fields)?);
     statement.push(" AND m.site_id = ?");
     statement.push_bind::<SqlUuid, _>(tx.site_id());
     query.push_page(&mut statement, &fields, rows)?;
@@ -240,9 +240,7 @@ struct Count {
 
 /// How many members match.
 pub(super) fn count(tx: &mut SiteTx<'_, '_>, query: &Query) -> Result<i64, Error> {
-    let fields = MemberFields {
-        division: tx.site.division,
-    };
+    let fields = MemberFields::of(tx);
     let mut statement = sql(
         "count members",
         "SELECT count(*) AS count FROM members m WHERE m.deleted_event IS NULL AND m.site_id = ?",

@@ -48,16 +48,22 @@ pub(crate) struct SiteRow {
     pub(crate) overtaken: bool,
 }
 
-/// A site with its clock; `sites s`, `site_clocks k`. `now` never goes back within a site. A statement
-/// that waited for the lock of `k` sees its newest row there and its own snapshot everywhere else, so
-/// the clock within the snapshot tells `overtaken`.
+/// A site with its clock, but for [`NOW`]; `sites s`, `site_clocks k`. A statement that waited for the lock
+/// of `k` sees its newest row there and its own snapshot everywhere else, so the clock within the snapshot
+/// tells `overtaken`.
 pub(crate) const SITE_COLUMNS: &str = "s.site_id, s.domain, s.domain_key, s.outside_groups, \
      s.custom_role_limit, s.created_at AS site_created_at, k.revision, \
-     k.ticked_at, k.next_end_at, greatest(k.ticked_at, date_trunc('milliseconds', clock_timestamp())) AS now, \
+     k.ticked_at, k.next_end_at, \
      (SELECT d.unassigned_reach FROM site_divisions d \
       WHERE d.site_id = s.site_id AND d.to_event IS NULL) AS unassigned_reach, \
      k.revision > (SELECT seen.revision FROM site_clocks seen \
                    WHERE seen.site_id = s.site_id) AS overtaken";
+
+/// The moment by the site's clock, which never goes back within a site. A write selects it from the query
+/// that takes the site's lock, and so when it has it: an event's time is never one at which somebody else
+/// could still look at the site's present.
+pub(crate) const NOW: &str =
+    "greatest(ticked_at, date_trunc('milliseconds', clock_timestamp())) AS now";
 
 impl SiteRow {
     pub(crate) fn into_site(self) -> Result<(Site, DateTime<Utc>), Error> {
@@ -92,6 +98,7 @@ pub(crate) fn open(
     name: &SiteName,
     lock: bool,
 ) -> Result<(Site, DateTime<Utc>, bool), Error> {
+    let lock = Lock::of(lock);
     let mut row = find(tx, name, lock)?;
     let waited = row.as_ref().is_some_and(|row| row.overtaken);
     if waited {
@@ -101,16 +108,25 @@ pub(crate) fn open(
     Ok((site, now, waited))
 }
 
-/// Opens a site under its lock to end what is over, where nobody has asked for it by a token.
-pub(crate) fn open_itself(tx: &mut Tx<'_>, id: SiteId) -> Result<(Site, DateTime<Utc>), Error> {
-    let row = find(tx, &SiteName::Id(Some(id)), true)?;
-    row.ok_or(Error::NotFound(Kind::Site))?.into_site()
+/// Opens a site under its lock to end what is over, where nobody has asked for it by a token. Where somebody
+/// else has the lock it waits, or answers with none.
+pub(crate) fn open_itself(
+    tx: &mut Tx<'_>,
+    id: SiteId,
+    wait: bool,
+) -> Result<Option<(Site, DateTime<Utc>)>, Error> {
+    let lock = if wait { Lock::Wait } else { Lock::IfFree };
+    let row = find(tx, &SiteName::Id(Some(id)), lock)?;
+    row.map(SiteRow::into_site).transpose()
 }
 
-fn find(tx: &mut Tx<'_>, name: &SiteName, lock: bool) -> Result<Option<SiteRow>, Error> {
+fn find(tx: &mut Tx<'_>, name: &SiteName, lock: Lock) -> Result<Option<SiteRow>, Error> {
     let mut query = sql(
         "open site",
-        format!("SELECT {SITE_COLUMNS} FROM sites s JOIN site_clocks k USING (site_id) WHERE "),
+        format!(
+            "SELECT o.*, {NOW} \
+             FROM (SELECT {SITE_COLUMNS} FROM sites s JOIN site_clocks k USING (site_id) WHERE "
+        ),
     );
     match name {
         SiteName::Id(id) => {
@@ -122,13 +138,36 @@ fn find(tx: &mut Tx<'_>, name: &SiteName, lock: bool) -> Result<Option<SiteRow>,
             query.push_bind::<Text, _>(key.clone());
         }
     }
-    query.push(lock_clause(lock));
+    query.push(lock.clause());
+    query.push(") o");
     tx.first(query)
 }
 
-/// What a query that selects `SITE_COLUMNS` ends in: a write holds the site's lock from here on.
-pub(crate) const fn lock_clause(lock: bool) -> &'static str {
-    if lock { " FOR NO KEY UPDATE OF k" } else { "" }
+/// Whether a query that selects `SITE_COLUMNS` takes the site's lock, which a write holds from there on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lock {
+    /// It only reads.
+    No,
+    /// It waits for whoever has it.
+    Wait,
+    /// It finds nothing where somebody has it.
+    IfFree,
+}
+
+impl Lock {
+    /// That of a call that writes, or only reads.
+    pub(crate) const fn of(writes: bool) -> Self {
+        if writes { Self::Wait } else { Self::No }
+    }
+
+    /// What the query ends in.
+    pub(crate) const fn clause(self) -> &'static str {
+        match self {
+            Self::No => "",
+            Self::Wait => " FOR NO KEY UPDATE OF k",
+            Self::IfFree => " FOR NO KEY UPDATE OF k SKIP LOCKED",
+        }
+    }
 }
 
 #[derive(QueryableByName)]
@@ -177,7 +216,7 @@ pub(super) fn get_several<'a>(
     let statement = sql(
         "get sites",
         format!(
-            "SELECT NULL::text AS sort_key, {VERSION}, {SITE_COLUMNS} \
+            "SELECT NULL::text AS sort_key, {VERSION}, {SITE_COLUMNS}, {NOW} \
              FROM sites s JOIN site_clocks k USING (site_id) \
              WHERE s.site_id = ANY(?) OR s.domain_key = ANY(?)"
         ),
@@ -200,7 +239,7 @@ pub(super) fn list(
     let mut statement = sql(
         "list sites",
         format!(
-            "SELECT {key} AS sort_key, {VERSION}, {SITE_COLUMNS} \
+            "SELECT {key} AS sort_key, {VERSION}, {SITE_COLUMNS}, {NOW} \
              FROM sites s JOIN site_clocks k USING (site_id) WHERE true"
         ),
     );

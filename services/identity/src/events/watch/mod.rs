@@ -17,7 +17,11 @@ mod watcher;
 use std::{
     collections::HashMap,
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
     time::{Duration, Instant},
 };
 
@@ -156,6 +160,8 @@ struct Shared {
     readers: Semaphore,
     stop: CancellationToken,
     metrics: WatchMetrics,
+    /// What moments of watchers are counted from.
+    started: Instant,
 }
 
 /// What the feed does.
@@ -177,6 +183,8 @@ struct Registry {
 struct Registered {
     credential: Credential,
     end: Option<oneshot::Sender<TokenFault>>,
+    /// When it last had nothing left to send, in milliseconds.
+    caught_up: Arc<AtomicU64>,
 }
 
 /// A watcher's entry; given up when dropped.
@@ -186,6 +194,7 @@ struct Registration {
     queue: broadcast::Receiver<Arc<Found>>,
     /// Answers when the credential stops working.
     end: oneshot::Receiver<TokenFault>,
+    caught_up: Arc<AtomicU64>,
 }
 
 impl Watches {
@@ -208,6 +217,7 @@ impl Watches {
             readers: Semaphore::new(db.spare()),
             stop,
             metrics,
+            started: Instant::now(),
         });
         let feed = Feed::new(db.clone(), last_use, shared.clone(), woken);
         std::thread::Builder::new()
@@ -234,10 +244,13 @@ impl Watches {
         }
         registry.last += 1;
         let number = registry.last;
-        let end = Some(end);
-        registry
-            .watchers
-            .insert(number, Registered { credential, end });
+        let caught_up = Arc::new(AtomicU64::new(self.shared.millis()));
+        let registered = Registered {
+            credential,
+            end: Some(end),
+            caught_up: caught_up.clone(),
+        };
+        registry.watchers.insert(number, registered);
         let queue = self.shared.queue.subscribe();
         drop(registry);
         self.shared.metrics.watchers.inc();
@@ -247,7 +260,19 @@ impl Watches {
             number,
             queue,
             end: ended,
+            caught_up,
         })
+    }
+
+    /// Measures for the metrics how far behind watchers are. A client that reads nothing is asked by nobody: its
+    /// watcher can't tell itself.
+    pub(crate) fn measure(&self) {
+        let watchers = &self.shared.registry().watchers;
+        let times = watchers.values().map(|watcher| &watcher.caught_up);
+        let first = times.map(|at| at.load(Ordering::Relaxed)).min();
+        let behind = first.map_or(0, |at| self.shared.millis().saturating_sub(at));
+        let behind = Duration::from_millis(behind).as_secs_f64();
+        self.shared.metrics.behind_seconds.set(behind);
     }
 }
 
@@ -256,9 +281,21 @@ impl Shared {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn millis(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
     fn wake(&self) {
         // Where one waits already, the feed will look after this moment anyway.
         let _waits = self.wake.try_send(());
+    }
+}
+
+impl Registration {
+    /// Says that the watcher has nothing left to send.
+    fn is_caught_up(&self) {
+        self.caught_up
+            .store(self.shared.millis(), Ordering::Relaxed);
     }
 }
 

@@ -31,6 +31,8 @@ pub(super) struct Found {
     /// Nothing at or below this could appear any more when the events were read.
     pub(super) horizon: i64,
     pub(super) occurred_at: DateTime<Utc>,
+    /// The trace and the span that wrote it, where that trace was sampled.
+    pub(super) written_in: Option<(String, String)>,
     pub(super) event: pb::Event,
     /// Whether `event` is all of it; otherwise only its kind and number are to be relied on.
     pub(super) whole: bool,
@@ -40,7 +42,9 @@ impl Found {
     fn new(row: EventRow, horizon: i64) -> Self {
         let position = row.position;
         let event = Event::from(row);
+        let written_in = event.span_id.clone();
         Self {
+            written_in: written_in.map(|span_id| (event.trace_id.clone(), span_id)),
             site: event.site,
             position,
             horizon,

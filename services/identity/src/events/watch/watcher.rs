@@ -5,12 +5,14 @@ use std::{collections::VecDeque, pin::Pin, time::Duration};
 use chrono::Utc;
 use futures_util::{Stream, future::OptionFuture, stream};
 use identity_proto::v1::{self as pb, watch_events_response::Message};
+use identity_runtime::propagation;
 use tokio::{
     sync::broadcast::error::RecvError,
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
+use tracing::Span;
 
 use super::{
     FEED_WAIT, Place, Registration, WatchQuery,
@@ -23,6 +25,7 @@ use crate::{
     error::{Error, TokenFault},
     events::{kinds::Kinds, store::EventRow},
     ids::SiteId,
+    observe,
     site_tx::Identity,
 };
 
@@ -36,6 +39,9 @@ const READ_WITHIN: Duration = Duration::from_secs(10);
 const READ_AGAIN: Duration = Duration::from_millis(200);
 /// How old what the feed knows may be. After that the watch ends: another process may know more.
 const STALE: Duration = Duration::from_secs(3);
+
+/// How long after an event its sending is still put into its trace.
+const TRACED_FOR: Duration = Duration::from_secs(10);
 
 pub(super) struct Watcher {
     db: Db,
@@ -56,6 +62,8 @@ pub(super) struct Watcher {
     sent: u64,
     /// Why it ends, for the log.
     why: String,
+    /// The span of the call, which goes on for as long as the watch; none when it has told how it ended.
+    span: Option<Span>,
 }
 
 /// What becomes of an event.
@@ -94,6 +102,7 @@ impl Watcher {
             opened: Instant::now(),
             sent: 0,
             why: "the caller left".to_owned(),
+            span: Some(Span::current()),
         }
     }
 
@@ -105,7 +114,9 @@ impl Watcher {
                     Ok(message) => Some((Ok(message), Some(watcher))),
                     Err(error) => {
                         watcher.why = error.to_string();
-                        Some((Err(error.into()), None))
+                        let status = Status::from(error);
+                        watcher.end(Some(&status));
+                        Some((Err(status), None))
                     }
                 }
             })
@@ -123,12 +134,16 @@ impl Watcher {
             self.check()?;
             if let Some(found) = self.read.pop_front() {
                 if let Some(message) = self.offer(&found)? {
+                    self.trace_sent(&found, delay_of(&found));
                     return Ok(message);
                 }
                 continue;
             }
             if self.behind && self.reading.is_none() {
                 self.reading = Some(AbortOnDropHandle::new(tokio::spawn(self.batch())));
+            }
+            if !self.behind && self.registration.queue.is_empty() {
+                self.registration.is_caught_up();
             }
             let tick = self.heartbeat_at.min(Instant::now() + STALE);
             tokio::select! {
@@ -142,8 +157,10 @@ impl Watcher {
                 found = self.registration.queue.recv(), if !self.behind => match found {
                     Ok(found) => {
                         if let Some(message) = self.offer(&found)? {
-                            let delay = (Utc::now() - found.occurred_at).as_seconds_f64();
-                            self.registration.shared.metrics.delay.observe(delay.max(0.0));
+                            let delay = delay_of(&found);
+                            // Inside, so that the delay's exemplar is this span.
+                            self.trace_sent(&found, delay)
+                                .in_scope(|| self.registration.shared.metrics.sent_after(delay));
                             return Ok(message);
                         }
                     }
@@ -234,6 +251,39 @@ impl Watcher {
         }
     }
 
+    /// Puts that an event was sent, so long after its moment, into the trace of the request that wrote it: a span
+    /// there for each watcher, linked to the watcher's own call. Not of old ones, whose trace is complete for whoever
+    /// collects it.
+    fn trace_sent(&self, found: &Found, delay: Duration) -> Span {
+        let Some((trace_id, span_id)) = &found.written_in else {
+            return Span::none();
+        };
+        if delay > TRACED_FOR {
+            return Span::none();
+        }
+        let span = tracing::info_span!(
+            parent: None,
+            "watch.send",
+            otel.name = "send event to watcher",
+            otel.kind = "producer",
+            site.domain = found.event.site_domain,
+            roster.event.number = found.event.number,
+            roster.event.kind = found.event.kind,
+            roster.event.delay_ms = delay.as_secs_f64() * 1000.0,
+        );
+        propagation::continue_kept(&span, trace_id, span_id);
+        if let Some(watch) = &self.span {
+            propagation::link(&span, watch);
+        }
+        span
+    }
+
+    fn end(&mut self, status: Option<&Status>) {
+        if let Some(span) = self.span.take() {
+            span.in_scope(|| observe::end_of_watch(status));
+        }
+    }
+
     fn fall_behind(&mut self) {
         if !self.behind {
             self.behind = true;
@@ -321,6 +371,7 @@ impl Watcher {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
+        self.end(None);
         if self.behind {
             self.registration.shared.metrics.behind.dec();
         }
@@ -332,6 +383,13 @@ impl Drop for Watcher {
             "watch ended"
         );
     }
+}
+
+/// How long ago an event's moment was. It is by the site's clock, which may be ahead of ours.
+fn delay_of(found: &Found) -> Duration {
+    (Utc::now() - found.occurred_at)
+        .to_std()
+        .unwrap_or_default()
 }
 
 fn revoked(fault: Option<TokenFault>) -> Error {

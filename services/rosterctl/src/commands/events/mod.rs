@@ -53,11 +53,11 @@ pub(crate) struct List {
     /// Only of this kind, as member.created or 'member.*'; may be given several times
     #[arg(long = "kind", value_name = "KIND")]
     kinds: Vec<String>,
-    /// Only about this member, by user name or id
+    /// Only what concerns this member, by user name or id: also changes of its groups, grants, roles and reach
     #[arg(long)]
     member: Option<String>,
     /// Only about what has this id, also if it is deleted
-    #[arg(long, value_name = "ID", conflicts_with = "member")]
+    #[arg(long, value_name = "ID")]
     subject: Option<String>,
     /// Only by this actor: the label of a credential, or bootstrap
     #[arg(long)]
