@@ -615,8 +615,8 @@ async fn a_credential_is_changed_in_what_is_said_of_it() {
         &["--expires-in", "1d", "--no-expiry"],
         &["--certificate-name", "x", "--any-certificate"],
     ] {
-        let answer = ctl.run(&[&["credentials", "update", id], wrong].concat());
-        assert_eq!(answer.await.code, Some(2), "{wrong:?}");
+        let arguments = [&["credentials", "update", id], wrong].concat();
+        assert_eq!(ctl.run(&arguments).await.code, Some(2), "{wrong:?}");
     }
 }
 
