@@ -19,7 +19,6 @@ RUN cargo build --locked --release --package identity-service --package scim-fac
 FROM scratch AS identity
 ARG ROSTER_COMMIT
 LABEL org.opencontainers.image.title="Roster identity" \
-      org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.revision="${ROSTER_COMMIT}"
 COPY --from=builder /out/identity/ /
 USER 65532:65532
@@ -30,7 +29,6 @@ CMD ["serve"]
 FROM scratch AS facade
 ARG ROSTER_COMMIT
 LABEL org.opencontainers.image.title="Roster facade" \
-      org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.revision="${ROSTER_COMMIT}"
 COPY --from=builder /out/facade/ /
 USER 65532:65532

@@ -13,10 +13,11 @@ BUF := npx --yes @bufbuild/buf@1.75.0
 # skipped by name elsewhere.
 need = command -v $(1) >/dev/null 2>&1 || { echo "$@: skipped: it needs $(2)" >&2; test -z "$$CI"; exit; }
 
-.PHONY: help run demo test conformance test-contract test-tls test-all fmt lint build cargo
+.PHONY: help run demo test conformance test-contract test-kubernetes test-images build-tls test-tls test-all \
+  images images-pin fmt lint build cargo
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## Run everything on this machine, with a demonstration site, until Ctrl-C
 	@exec "$(PROGRAMS)/roster-stack" run
@@ -38,8 +39,10 @@ conformance: build ## Run the tests, and write docs/conformance.md from how they
 	@! grep -n "FAILED:\|no test" docs/conformance.md
 
 # OpenSSL is built from source: this one needs perl too.
-test-tls: build ## Test the build with TLS to the database
+build-tls: cargo
 	$(CARGO) build --locked --package identity-service --features tls --target-dir "$(TARGET)/tls"
+
+test-tls: build build-tls ## Test the build with TLS to the database
 	ROSTER_TLS_IDENTITY="$(abspath $(TARGET))/tls/debug/identity" \
 	  $(CARGO) test --locked --workspace --test it -- tls
 
@@ -59,7 +62,43 @@ test-upgrade: build ## Run the services of before the newest migration on the ne
 test-contract: ## Lint the gRPC contract and refuse what breaks callers of the last release (needs Node)
 	@$(call need,npx,Node.js with npx); cd proto && $(BUF) lint && $(BUF) breaking --against released.binpb
 
-test-all: test-contract test test-upgrade test-tls ## Everything, also what needs more than make test
+test-kubernetes: build ## Check k8s/ against the schemas, the rules and the programs (needs Debian's apt, Node)
+	@$(call need,apt-get,Debian's apt); $(call need,npm,Node.js with npm); tests/kubernetes/run
+
+# Where CI is set it installs buildah, too. As root only: it runs the images' programs in their own root file systems.
+test-images: build build-tls ## Build the images' last stages and look at what is in them (needs buildah, root)
+	@test "$$(id -u)" = 0 || { echo "$@: skipped: it needs root" >&2; test -z "$$CI"; exit; }; \
+	  test -z "$$CI" || command -v buildah >/dev/null || \
+	    { apt-get update --quiet --quiet && apt-get install --quiet --quiet --yes --no-install-recommends buildah; }; \
+	  $(call need,buildah,Debian's buildah); tests/images/run
+
+# Prometheus, Alertmanager and promtool as Debian has them. Continuous integration installs them where it may.
+.PHONY: test-monitoring observe
+test-monitoring: build ## Ask promtool about the alerts, and run the real chain (needs Debian's prometheus)
+	@if [ -n "$$CI" ] && [ "$$(id -u)" = 0 ] && ! command -v promtool >/dev/null 2>&1; then \
+	  apt-get update -qq && apt-get install -yqq --no-install-recommends prometheus prometheus-alertmanager >/dev/null; \
+	fi
+	@$(call need,promtool,the Debian package prometheus); \
+	  $(call need,prometheus-alertmanager,the Debian package prometheus-alertmanager); \
+	  "$(PROGRAMS)/roster-stack" rules "$(TARGET)/monitoring/rules" && \
+	  cp tests/promtool/*.yaml "$(TARGET)/monitoring/" && \
+	  promtool check rules "$(TARGET)"/monitoring/rules/*.yaml && \
+	  promtool test rules "$(TARGET)"/monitoring/*.yaml && \
+	  ROSTER_TEST_MONITORING=1 $(CARGO) test --locked --workspace --test it -- chain::
+
+observe: build ## Run everything with a collector, Prometheus and Alertmanager beside it, until Ctrl-C
+	@exec "$(PROGRAMS)/roster-stack" observe
+
+# In this order: the output of all of it ends in a summary of cargo's.
+test-all: test-contract test-kubernetes test-images test-monitoring test test-upgrade test-tls ## Everything, also what needs more than make test
+
+TOOL ?= docker
+
+images: ## Build the images of both services [TOOL=docker, or buildah]
+	@images/build "$(TOOL)"
+
+images-pin: ## Look up the builder image's digest, to be committed [TOOL=docker, or skopeo]
+	@images/build pin "$(TOOL)"
 
 # libFuzzer on stable Rust: the compiler's own coverage pass for everything that is built for FUZZ_HOST, which is this
 # machine, named so that build scripts and macros go without. facade/fuzz/README.md says what to do with a find.

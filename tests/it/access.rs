@@ -417,13 +417,76 @@ async fn an_answer_is_explained_in_words_that_can_be_passed_on() {
             "No: none of the roles of bob@acme.example (Analyst) carries coupons.manage.",
             "No: bob@acme.example has no business entity, and members without one reach nothing on this site.",
             "The role Admin would give it; the group \"CB/acme/ROLE/Admin\" gives that.",
-            "The role Sales Manager would give it; the group \"CB/acme/ROLE/Sales Manager\" gives that.",
-            "The business entity US Inc would give it; no group gives that today.",
+            "The role Sales Manager would give it together with the business entity US Inc; the group \
+             \"CB/acme/ROLE/Sales Manager\" gives that.",
+            "The business entity US Inc would give it together with such a role; no group gives that today.",
         ]
     );
+    // Admin reaches all; the others only together.
+    let alone: Vec<bool> = no.remedies.iter().map(|remedy| remedy.alone).collect();
+    assert_eq!(alone, [true, false, false]);
     let no = explain(&acme, question("dee@acme.example", "Owner", "")).await;
     assert!(no.remedies.is_empty(), "Owner is handed over, not given");
     assert_eq!(no.sentences, ["No: dee@acme.example holds no role."]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_remedy_that_is_said_to_be_enough_is_and_the_others_are_not() {
+    let world = World::start().await;
+    let acme = team(&world).await;
+    let permitted =
+        async |who: &str, place: &str| ask(&acme, who, "coupons.manage", place).await.allowed;
+    let mut seen = [0, 0];
+    for (n, place) in ["US Inc", "EU GmbH", ""].into_iter().enumerate() {
+        let asked = format!("x{n}@acme.example");
+        acme.scim.make_user(&asked).await;
+        let found = explain(&acme, question(&asked, "coupons.manage", place)).await;
+        assert!(!found.remedies.is_empty());
+        for (m, remedy) in found.remedies.iter().enumerate() {
+            // Somebody just like the one who was asked about.
+            let like = format!("y{n}-{m}@acme.example");
+            acme.scim.make_user(&like).await;
+            let target = remedy.target.clone();
+            acme.rpc.grant(&like, target).await.unwrap();
+            let may = permitted(&like, place).await;
+            assert_eq!(may, remedy.alone, "{remedy:?} in {place:?}");
+            seen[usize::from(may)] += 1;
+        }
+    }
+    assert!(seen.iter().all(|count| *count > 2), "{seen:?}");
+
+    // One who has the reach needs the role only, and one who is not active is to be reactivated first.
+    let ann = question("ann@acme.example", "settings.manage", "EU GmbH");
+    let mut ann = explain(&acme, ann).await.remedies;
+    assert!(ann.iter().all(|remedy| remedy.alone), "{ann:?}");
+    let id = acme
+        .rpc
+        .list_member_access(by_user_name("ann@acme.example"));
+    let id = id.await.unwrap().member_id;
+    acme.rpc.set_active(&id, false).await.unwrap();
+    let inactive = explain(
+        &acme,
+        question("ann@acme.example", "coupons.manage", "US Inc"),
+    )
+    .await;
+    assert!(inactive.remedies.iter().all(|remedy| !remedy.alone));
+    assert!(
+        inactive
+            .sentences
+            .last()
+            .unwrap()
+            .contains("once the member is reactivated"),
+        "{:?}",
+        inactive.sentences
+    );
+    // What is not there, nobody can be given.
+    ann = explain(
+        &acme,
+        question("bob@acme.example", "coupons.manage", "Moon Ltd"),
+    )
+    .await
+    .remedies;
+    assert!(ann.is_empty(), "{ann:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,10 +18,11 @@ use tonic_reflection::pb::v1::{
 };
 use tonic_types::StatusExt;
 
-const SERVICES: [&str; 9] = [
+const SERVICES: [&str; 10] = [
     "identity.v1.AccessService",
     "identity.v1.BusinessEntityService",
     "identity.v1.CredentialService",
+    "identity.v1.DiagnosisService",
     "identity.v1.EventService",
     "identity.v1.GrantService",
     "identity.v1.GroupService",

@@ -39,6 +39,7 @@ async fn everything(world: &World, acme: &Site, salt: &str) {
     let add = json!([{ "op": "add", "path": "members", "value": [{ "value": Uuid::new_v4() }] }]);
     scim.patch(&format!("/Groups/{group}"), add).await.is(204);
     scim.delete(&format!("/Groups/{group}")).await.is(204);
+    assert_eq!(watch.numbers(3).await.len(), 3);
     let operations = json!([{ "method": "DELETE", "path": format!("/Users/{member}") }]);
     let bulk = json!({
         "schemas": ["urn:ietf:params:scim:api:messages:2.0:BulkRequest"], "Operations": operations,
@@ -219,6 +220,7 @@ async fn names_and_labels_are_good_bounded_and_as_the_page_says() {
                 "http_response_status_code" => value.parse::<u16>().is_ok(),
                 "le" => value == "+Inf" || value.parse::<f64>().is_ok(),
                 "service_version" => value.starts_with(|c: char| c.is_ascii_digit()),
+                "vcs_ref_head_revision" => value == "unknown" || value.len() >= 7,
                 "db_query_summary" => value.len() < 40,
                 "outcome" | "error_type" | "rpc_response_status_code" => {
                     value.len() < 40

@@ -259,7 +259,7 @@ fn sightings(text: &str) -> Vec<String> {
 }
 
 async fn nothing_is_seen(level: &str) {
-    let collector = Collector::start().await;
+    let collector = Collector::start().await.unwrap();
     let mut variables = collector.variables();
     variables.push(("ROSTER_LOG", level.to_owned()));
     let world = World::with(Settings {

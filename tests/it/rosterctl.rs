@@ -491,6 +491,13 @@ async fn exit_codes_tell_failures_apart() {
     let (check, _) = world.issue("acme", &[pb::Scope::Check]).await;
     let denied = ctl.with_token(&check).run(&["members", "list"]).await;
     assert_eq!(denied.code, Some(3));
+    let without = ctl.with_token("").run(&["sites", "show"]).await;
+    assert_eq!(without.code, Some(2), "{without:?}");
+    assert!(without.err.contains("--token-file"), "{without:?}");
+    for wrong in ["hunter2", "tökén"] {
+        let refused = ctl.with_token(wrong).run(&["sites", "show"]).await;
+        assert_eq!(refused.code, Some(3), "{refused:?}");
+    }
     assert!(denied.err.contains("SCOPE_MISSING"), "{denied:?}");
     assert_eq!(code(ctl, &["--site", "nowhere", "sites", "show"]).await, 4);
     let nobody = format!("127.0.0.1:{}", free_port().unwrap());
@@ -791,6 +798,12 @@ async fn names_of_groups_are_checked_before_they_are_pushed() {
     assert_eq!(offline.code, Some(7));
     assert!(
         offline.out.contains("3 of them to be refused"),
+        "{}",
+        offline.out
+    );
+    // Nobody was asked, so nothing is called good.
+    assert!(
+        offline.out.contains("well formed, not looked up") && !offline.out.contains("good"),
         "{}",
         offline.out
     );

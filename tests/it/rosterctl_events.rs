@@ -98,8 +98,84 @@ async fn events_are_listed_by_what_they_are_about() {
     assert_eq!(list(&["--limit", "1"]).await, ["member.deactivated"]);
     let table = ctl.run(&["events", "list", "--limit", "1"]).await.out;
     assert!(
-        table.contains("member.deactivated") && table.contains(&ann),
+        table.contains("member.deactivated") && table.contains("ann@acme.example"),
         "{table}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_read_names_and_programs_ids() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let folder = tempfile::tempdir().unwrap();
+    let ctl = Rosterctl::new(&world, &acme.service_token, folder.path());
+    let ann = acme.rpc.make_member("ann@acme.example").await;
+    let bob = acme.rpc.make_member("bob@acme.example").await;
+    let made = acme.rpc.events().await.last().unwrap().number;
+    acme.rpc.set_active(&ann, false).await.unwrap();
+    acme.rpc
+        .grant("ann@acme.example", identity_tests::rpc::role("Analyst"))
+        .await
+        .unwrap();
+    let group = acme.scim.make_group("CB/acme/BE/EU GmbH", &[]).await;
+    let add = serde_json::json!([{"op": "add", "path": "members", "value": [{"value": ann}]}]);
+    let patched = acme.scim.patch(&format!("/Groups/{group}"), add).await;
+    assert!(patched.status.is_success(), "{patched:?}");
+    acme.rpc.delete_member(&bob).await.unwrap();
+    let after = made.to_string();
+    let list = ["events", "list", "--after", &after];
+    let tail = ["events", "tail", "--after", &after, "--limit", "5"];
+    for arguments in [&list[..], &tail] {
+        let text = ctl.run(arguments).await.out;
+        let whom: Vec<&str> = [
+            "ann@acme.example",
+            "ann@acme.example: Analyst",
+            "CB/acme/BE/EU GmbH",
+            "CB/acme/BE/EU GmbH",
+            "bob@acme.example",
+        ]
+        .into();
+        let lines = text.lines().filter(|line| line.contains("20"));
+        for (line, whom) in lines.zip(whom) {
+            assert!(line.contains(whom), "{whom}: {text}");
+        }
+        for id in [&ann, &bob, &group] {
+            assert!(!text.contains(id.as_str()), "{text}");
+        }
+    }
+    let events = ctl.json(&list).await;
+    assert_eq!(events["events"][0]["subject_id"], ann);
+    // A token that may only watch finds no names, and the events all the same.
+    let (watch, _) = world.issue("acme", &[Scope::Watch]).await;
+    let text = ctl.with_token(&watch).run(&list).await;
+    assert_eq!(text.code, Some(0), "{text:?}");
+    assert!(text.out.contains(&ann) && text.out.contains("bob@acme.example"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_tail_goes_on_from_its_state_it_says_so() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let folder = tempfile::tempdir().unwrap();
+    let ctl = Rosterctl::new(&world, &acme.service_token, folder.path());
+    let (watch, _) = world.issue("acme", &[Scope::Watch]).await;
+    let ctl = ctl.with_token(&watch);
+    let tail = async |after: &str| {
+        let tail = [
+            "events", "tail", "--after", after, "--state", "seen", "--limit", "1",
+        ];
+        let mut all = vec!["--output", "json"];
+        all.extend(tail);
+        let answer = ctl.run(&all).await;
+        let event: Value = serde_json::from_str(&answer.out).unwrap();
+        (event["number"].as_i64().unwrap(), answer.err)
+    };
+    assert_eq!(tail("1").await, (2, String::new()));
+    let (number, said) = tail("1").await;
+    assert_eq!(number, 3);
+    assert!(
+        said.contains("going on from where seen says, not after 1"),
+        "{said}"
     );
 }
 

@@ -48,6 +48,70 @@ fn counts(answer: &Answer) -> [i64; 4] {
     ["created", "updated", "unchanged", "refused"].map(|name| said[name].as_i64().unwrap())
 }
 
+/// The columns of a kind of row, as the help of `import` lists them.
+fn columns_of(help: &str, what: &str) -> Vec<String> {
+    let (_, rest) = help.split_once(&format!("Columns of {what}:")).unwrap();
+    let list = rest
+        .split("Columns of")
+        .next()
+        .unwrap()
+        .split("\n\n")
+        .next()
+        .unwrap();
+    list.split(',').map(|name| name.trim().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_columns_that_help_lists_are_those_that_are_taken() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let folder = tempfile::tempdir().unwrap();
+    let ctl = Rosterctl::new(&world, &acme.service_token, folder.path());
+    let help = ctl.run(&["import", "--help"]).await.out;
+    for (what, row) in [
+        (
+            "members",
+            "user_name=ann@acme.example,profile.name.given_name=Ann,profile.name.family_name=Lee,active=true",
+        ),
+        (
+            "groups",
+            "display_name=CB/acme/ROLE/Analyst,target.kind=role,target.name=Analyst,members=owner@acme.example",
+        ),
+        (
+            "grants",
+            "user_name=owner@acme.example,target.kind=role,target.name=Admin,reason=she asked",
+        ),
+    ] {
+        let columns = columns_of(&help, what);
+        let cell = |column: &String| {
+            let mut cells = row.split(',').map(|cell| cell.split_once('=').unwrap());
+            cells
+                .find(|(name, _)| name == column)
+                .map_or("", |(_, value)| value)
+        };
+        let cells: Vec<&str> = columns.iter().map(cell).collect();
+        assert_eq!(
+            cells.iter().filter(|cell| !cell.is_empty()).count(),
+            row.split(',').count(),
+            "{columns:?}"
+        );
+        let text = format!("{}\n{}\n", columns.join(","), cells.join(","));
+        fs::write(folder.path().join("rows.csv"), text).unwrap();
+        let answer = ctl
+            .run(&["--output", "json", "import", what, "rows.csv"])
+            .await;
+        assert_eq!(answer.code, Some(0), "{what}: {answer:?}");
+        assert_eq!(counts(&answer), [1, 0, 0, 0], "{what}");
+        // An export has the same ones.
+        let exported = ctl.run(&["export", what, "--format", "csv"]).await.out;
+        assert_eq!(
+            exported.lines().next().unwrap(),
+            columns.join(","),
+            "{what}"
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_site_is_made_like_another_by_files() {
     let world = World::start().await;

@@ -12,6 +12,7 @@ use identity_proto::v1 as pb;
 use identity_tests::{
     certificates::{Authority, Certified},
     database::server,
+    rosterctl::{Answer, Rosterctl},
     scim::Scim,
     world::{BOOTSTRAP, World},
     writes::{mask, reason, refused},
@@ -213,10 +214,37 @@ async fn with_an_authority_for_clients_nobody_connects_without_its_certificate()
     );
 
     let variables = secured.variables(Some(&own));
-    let facade = facade(secured.folder.path(), &secured.url(), variables).await;
+    let facade = facade(secured.folder.path(), &secured.url(), variables.clone()).await;
     let url = format!("http://127.0.0.1:{}/acme/scim/v2", facade.port());
     let scim = Scim::new(&url, &format!("Bearer {}", acme.scim_token));
     scim.make_user("ann@acme.example").await;
+
+    // An operator's command line too, and its health checks.
+    let folder = secured.folder.path();
+    let ctl = Rosterctl::new(&world, token, folder).at(&secured.url());
+    let strange = folder.join("strange.crt");
+    fs::write(&strange, &Authority::new().pem).unwrap();
+    for command in [&["members", "list"][..], &["doctor"]] {
+        let run = |variables: &[(&'static str, String)]| {
+            let mut command = ctl.command(command);
+            command.envs(variables.iter().map(|(name, value)| (name, value)));
+            let output = tokio::task::block_in_place(|| command.output().unwrap());
+            Answer::of(output)
+        };
+        let with = run(&variables);
+        assert_eq!(with.code, Some(0), "{with:?}");
+        let only_trusting = run(&variables[..1]);
+        let expected = if command[0] == "doctor" { 7 } else { 5 };
+        assert_eq!(only_trusting.code, Some(expected), "{only_trusting:?}");
+        let strange = run(&[("ROSTER_IDENTITY_CA", strange.display().to_string())]);
+        assert!(
+            format!("{}{}", strange.out, strange.err).contains("certificate"),
+            "{strange:?}"
+        );
+        let half = run(&variables[..2]);
+        assert_eq!(half.code, Some(2), "{half:?}");
+        assert!(half.err.contains("go together"), "{half:?}");
+    }
 }
 
 async fn update(

@@ -65,7 +65,7 @@ fn is_child(child: &Exported, parent: &Exported) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_patch_is_one_trace_from_the_client_to_the_statements() {
-    let collector = Collector::start().await;
+    let collector = Collector::start().await.unwrap();
     let world = exporting(&collector, &[]).await;
     let acme = world.acme().await;
     let ann = acme.scim.make_user("ann@acme.example").await;
@@ -193,7 +193,7 @@ async fn one_patch_is_one_trace_from_the_client_to_the_statements() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_without_a_trace_begins_one() {
-    let collector = Collector::start().await;
+    let collector = Collector::start().await.unwrap();
     let world = exporting(&collector, &[]).await;
     let acme = world.bare_site("acme").await;
     let mut seen = BTreeSet::new();
@@ -226,7 +226,7 @@ async fn a_request_without_a_trace_begins_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_is_told_as_what_it_is_in_the_trace() {
-    let collector = Collector::start().await;
+    let collector = Collector::start().await.unwrap();
     let world = exporting(&collector, &[]).await;
     let acme = world.bare_site("acme").await;
     world
@@ -271,7 +271,7 @@ async fn a_failure_is_told_as_what_it_is_in_the_trace() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_told_of_a_change_stands_in_its_trace_with_a_link_to_its_watch() {
-    let collector = Collector::start().await;
+    let collector = Collector::start().await.unwrap();
     let world = exporting(&collector, &[]).await;
     let acme = world.acme().await;
     let ann = acme.scim.make_user("ann@acme.example").await;
@@ -351,7 +351,7 @@ async fn who_is_told_of_a_change_stands_in_its_trace_with_a_link_to_its_watch() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ratio_samples_what_begins_here_and_a_callers_decision_is_kept() {
-    let collector = Collector::start().await;
+    let collector = Collector::start().await.unwrap();
     let world = exporting(&collector, &[("ROSTER_TRACE_RATIO", "0")]).await;
     let acme = world.bare_site("acme").await;
     let begun_here = acme

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use diesel::connection::SimpleConnection;
 use identity_proto::v1 as pb;
 use identity_tests::{
-    database::{Database, server},
+    database::server,
     faults::Proxy,
     locks::eventually,
     rpc::Rpc,
@@ -15,22 +15,6 @@ use identity_tests::{
 };
 use roster_stack::grpc::Caller;
 use tonic::Code;
-
-/// Writes as many events of a site in one transaction, each of about so many bytes, as nobody does.
-fn write_events(database: &Database, site: &Site, count: u32, bytes: u32) {
-    // Text that does not compress, so that it is as large when it is kept.
-    database.execute(&format!(
-        "WITH tick AS (UPDATE site_clocks SET revision = revision + {count} WHERE site_id = '{}' \
-                       RETURNING site_id, revision - {count} AS before), \
-              bulk AS (SELECT string_agg(md5(n::text), '') AS text FROM generate_series(1, {bytes} / 32) n) \
-         INSERT INTO events (site_id, number, occurred_at, kind, actor, subject_id, trace_id, before, after, \
-                             access_changes) \
-         SELECT site_id, before + n, now(), 'member.updated', 'nobody', site_id, '', '{{}}', \
-                jsonb_build_object('bulk', (SELECT text FROM bulk)), '[]' \
-         FROM tick, generate_series(1, {count}) n ORDER BY n",
-        site.id
-    ));
-}
 
 /// A caller that may watch a site, and one that may watch all.
 async fn watchers(world: &World, site: &Site) -> [Caller; 2] {
@@ -155,7 +139,7 @@ async fn a_client_that_reads_nothing_delays_nobody_and_misses_nothing() {
     let mut awake = watch_from_now(&callers[1]).await;
     // More than the queue holds, and far more than a connection does.
     for _ in 0..6 {
-        write_events(&world.database, &acme, 1000, 2000);
+        world.database.write_events(&acme.id, 1000, 2000);
         assert_eq!(awake.numbers(1000).await.len(), 1000);
     }
     let mut meanwhile = watch_from_now(&callers[1]).await;
@@ -197,7 +181,7 @@ async fn large_events_are_sent_whole_and_from_the_first_one_on() {
         watch_from_now(&callers[1]).await,
     ];
     for (bytes, count) in [(3_000_000, 3), (40_000, 50), (100, 500), (9_000_000, 1)] {
-        write_events(&world.database, &acme, count, bytes);
+        world.database.write_events(&acme.id, count, bytes);
     }
     let last = acme.rpc.get_site().await.revision;
     let size = |event: &pb::Event| {

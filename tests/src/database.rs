@@ -163,6 +163,21 @@ impl Database {
         ))
     }
 
+    /// Writes as many events of a site in one transaction, each of about so many bytes, as nobody does.
+    pub fn write_events(&self, site_id: &str, count: u32, bytes: u32) {
+        // Text that does not compress, so that it is as large when it is kept.
+        self.execute(&format!(
+            "WITH tick AS (UPDATE site_clocks SET revision = revision + {count} WHERE site_id = '{site_id}' \
+                           RETURNING site_id, revision - {count} AS before), \
+                  bulk AS (SELECT string_agg(md5(n::text), '') AS text FROM generate_series(1, {bytes} / 32) n) \
+             INSERT INTO events (site_id, number, occurred_at, kind, actor, subject_id, trace_id, before, after, \
+                                 access_changes) \
+             SELECT site_id, before + n, now(), 'member.updated', 'nobody', site_id, '', '{{}}', \
+                    jsonb_build_object('bulk', (SELECT text FROM bulk)), '[]' \
+             FROM tick, generate_series(1, {count}) n ORDER BY n"
+        ));
+    }
+
     /// Everything that stands in the tables that a request can change, as one text: equal before and
     /// after means that nothing was written.
     pub fn snapshot(&self) -> String {

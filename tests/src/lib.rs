@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 #![allow(clippy::unwrap_used, reason = "a test that can't go on stops")]
 
+pub use roster_stack::collector;
+
+pub mod canaries;
 pub mod certificates;
-pub mod collector;
 pub mod conformance;
 pub mod database;
 pub mod example;
@@ -15,6 +17,7 @@ pub mod random;
 pub mod rolling;
 pub mod rosterctl;
 pub mod rpc;
+pub mod rules;
 pub mod scim;
 pub mod watch;
 pub mod world;

@@ -231,7 +231,7 @@ pub fn user(user_name: &str) -> Value {
         "locale": "en-US",
         "externalId": format!("00u{user_name}"),
         "groups": [],
-        "password": "1mz050nq-throw-away",
+        "password": crate::canaries::PASSWORD,
         "active": true,
     })
 }

@@ -14,6 +14,7 @@ use roster_stack::{
 use tempfile::TempDir;
 
 use crate::{
+    canaries,
     database::{Database, migrate_with, server},
     rpc::Rpc,
     scim::Scim,
@@ -105,6 +106,7 @@ impl World {
             free_port().unwrap(),
             &logs.path().join("identity.log"),
         );
+        options = options.variable("OTEL_EXPORTER_OTLP_ENDPOINT", canaries::endpoint());
         for (name, value) in settings.identity {
             options = options.variable(name, value);
         }
@@ -118,6 +120,7 @@ impl World {
             free_port().unwrap(),
             &logs.path().join("facade.log"),
         );
+        options = options.variable("OTEL_EXPORTER_OTLP_ENDPOINT", canaries::endpoint());
         for (name, value) in settings.facade {
             options = options.variable(name, value);
         }
@@ -292,6 +295,30 @@ impl World {
             .await
             .unwrap();
         site
+    }
+}
+
+/// Whatever a test did: nothing personal and nothing secret may stand in what its services told.
+impl Drop for World {
+    fn drop(&mut self) {
+        let logs = std::fs::read_dir(self.logs.path()).into_iter().flatten();
+        let mut told: Vec<_> = logs
+            .flatten()
+            .filter_map(|log| {
+                let name = log.file_name().to_string_lossy().into_owned();
+                Some((name, std::fs::read(log.path()).ok()?))
+            })
+            .map(|(name, bytes)| (name, String::from_utf8_lossy(&bytes).into_owned()))
+            .collect();
+        for service in [&self.identity, &self.facade] {
+            let metrics = service.metrics().unwrap_or_default();
+            told.push((format!("metrics of {}", service.name()), metrics));
+        }
+        let mut found = canaries::in_spans();
+        found.extend(told.iter().flat_map(|(of, text)| canaries::of(of, text)));
+        if !found.is_empty() && !std::thread::panicking() {
+            panic!("told, and must not be: {}", found.join("\n"));
+        }
     }
 }
 

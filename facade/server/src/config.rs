@@ -2,8 +2,13 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use clap::{Parser, builder::RangedU64ValueParser};
-use identity_runtime::{telemetry::TelemetryArgs, tls::ClientTlsArgs};
+use clap::Parser;
+use identity_runtime::{
+    settings::{Mistakes, Settings, address, number, url},
+    telemetry::TelemetryArgs,
+    tls::ClientTlsArgs,
+    version,
+};
 
 /// How long a request may take in all: Okta hangs up after 60 seconds, and then nobody knows what was done.
 const LONGEST: Duration = Duration::from_secs(58);
@@ -16,16 +21,24 @@ const LARGEST_GROUP: u64 = 64 << 20;
 
 /// Speaks SCIM 2.0 to identity providers and gRPC to identity.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "facade", version, about)]
+#[command(name = "facade", version = version::stamp(), about)]
 pub struct Config {
     /// Where SCIM is served.
-    #[arg(long, env = "ROSTER_FACADE_LISTEN", default_value = "127.0.0.1:8480")]
+    #[arg(
+        long,
+        env = "ROSTER_FACADE_LISTEN",
+        default_value = "127.0.0.1:8480",
+        value_parser = address,
+        value_name = "ADDR"
+    )]
     pub listen: SocketAddr,
     /// Where /livez, /readyz and /metrics are served.
     #[arg(
         long,
         env = "ROSTER_FACADE_ADMIN_LISTEN",
-        default_value = "127.0.0.1:8490"
+        default_value = "127.0.0.1:8490",
+        value_parser = address,
+        value_name = "ADDR"
     )]
     pub admin_listen: SocketAddr,
     /// The gRPC address of identity, or several, separated by commas; it begins with https:// where identity
@@ -33,50 +46,55 @@ pub struct Config {
     #[arg(
         long,
         env = "ROSTER_IDENTITY_URL",
-        default_value = "http://127.0.0.1:8481"
+        default_value = "http://127.0.0.1:8481",
+        value_parser = urls,
+        value_name = "URL"
     )]
     pub identity_url: String,
     /// TLS to identity.
     #[command(flatten)]
     pub tls: ClientTlsArgs,
     /// The URL that clients know the facade by: what Location, $ref and meta.location begin with.
-    #[arg(long, env = "ROSTER_PUBLIC_URL", default_value = "http://127.0.0.1:8480", value_parser = public_url)]
+    #[arg(long, env = "ROSTER_PUBLIC_URL", default_value = "http://127.0.0.1:8480", value_parser = public_url, value_name = "URL")]
     pub public_url: String,
     /// The first part of group names that name a role or a business entity.
-    #[arg(long, env = "ROSTER_GROUP_PREFIX", default_value = "CB", value_parser = group_convention::prefix)]
+    #[arg(long, env = "ROSTER_GROUP_PREFIX", default_value = "CB", value_parser = prefix, value_name = "TEXT")]
     pub group_prefix: String,
-    /// How long identity may take for one request, in milliseconds. Together with the time for the body
+    /// How long identity may take for one request, 1 to 57999 milliseconds. Together with the time for the body
     /// at most 58000: Okta gives up after 60 seconds.
-    #[arg(long, env = "ROSTER_REQUEST_TIMEOUT_MS", default_value = "30000", value_parser = milliseconds)]
+    #[arg(long, env = "ROSTER_REQUEST_TIMEOUT_MS", default_value = "30000", value_parser = milliseconds(57_999), value_name = "MS")]
     pub request_timeout: Duration,
-    /// How long a client may take to send a body, in milliseconds; a large one also waits for room so long.
-    #[arg(long, env = "ROSTER_BODY_TIMEOUT_MS", default_value = "20000", value_parser = milliseconds)]
+    /// How long a client may take to send a body, 1 to 57999 milliseconds; a large one also waits for room so long.
+    #[arg(long, env = "ROSTER_BODY_TIMEOUT_MS", default_value = "20000", value_parser = milliseconds(57_999), value_name = "MS")]
     pub body_timeout: Duration,
-    /// How long a connection may take to send a request's headers, in milliseconds; so long an idle one
-    /// is kept, too. More than load balancers and identity providers keep theirs.
-    #[arg(long, env = "ROSTER_HEADER_TIMEOUT_MS", default_value = "75000", value_parser = milliseconds)]
+    /// How long a connection may take to send a request's headers, 1 to 3600000 milliseconds; so long an idle
+    /// one is kept, too. More than load balancers and identity providers keep theirs.
+    #[arg(long, env = "ROSTER_HEADER_TIMEOUT_MS", default_value = "75000", value_parser = milliseconds(3_600_000), value_name = "MS")]
     pub header_timeout: Duration,
     /// How large a body may be, in bytes: 1 to 4194304 (4 MiB).
     #[arg(long, env = "ROSTER_MAX_BODY_BYTES", default_value_t = 1 << 20,
-        value_parser = RangedU64ValueParser::<usize>::new().range(1..=LARGEST))]
+        value_parser = number::<usize>(1..=LARGEST), value_name = "BYTES")]
     pub max_body: usize,
     /// How large the body of one group may be, in bytes: 1 to 67108864 (64 MiB). All bodies that are larger
     /// than others may be have together at most 64 MiB; the next one waits, then gets a 429.
     #[arg(long, env = "ROSTER_MAX_GROUP_BODY_BYTES", default_value_t = 32 << 20,
-        value_parser = RangedU64ValueParser::<usize>::new().range(1..=LARGEST_GROUP))]
+        value_parser = number::<usize>(1..=LARGEST_GROUP), value_name = "BYTES")]
     pub max_group_body: usize,
-    /// How many operations a bulk request may hold.
-    #[arg(long, env = "ROSTER_BULK_MAX_OPERATIONS", default_value_t = 1000)]
+    /// How many operations a bulk request may hold, 1 to 10000.
+    #[arg(long, env = "ROSTER_BULK_MAX_OPERATIONS", default_value_t = 1000,
+        value_parser = number::<usize>(1..=10_000), value_name = "N")]
     pub max_bulk_operations: usize,
-    /// How large a bulk request may be, in bytes.
-    #[arg(long, env = "ROSTER_BULK_MAX_PAYLOAD_BYTES", default_value_t = 1 << 20)]
+    /// How large a bulk request may be, in bytes: 1 to 67108864 (64 MiB).
+    #[arg(long, env = "ROSTER_BULK_MAX_PAYLOAD_BYTES", default_value_t = 1 << 20,
+        value_parser = number::<usize>(1..=LARGEST_GROUP), value_name = "BYTES")]
     pub max_bulk_body: usize,
-    /// How long to answer "not ready" before refusing new connections when told to stop, in milliseconds: as
-    /// long as whoever spreads requests may take to notice.
+    /// How long to answer "not ready" before refusing new connections when told to stop, 0 to 600000
+    /// milliseconds: as long as whoever spreads requests may take to notice.
     #[arg(
         long,
         env = "ROSTER_DRAIN_DELAY_MS",
         default_value = "0",
+        value_parser = number::<u64>(0..=600_000),
         value_name = "MS"
     )]
     pub drain_delay_ms: u64,
@@ -85,35 +103,48 @@ pub struct Config {
     pub telemetry: TelemetryArgs,
 }
 
-impl Config {
-    /// Whether the settings fit together; the error says what does not.
-    pub(crate) fn check(&self) -> Result<(), String> {
-        let sum = self.body_timeout.saturating_add(self.request_timeout);
+impl Settings for Config {
+    fn complete(&mut self, mistakes: &mut Mistakes) {
+        self.tls.check(&self.identity_url, mistakes);
+        let sum = self.body_timeout + self.request_timeout;
         if sum > LONGEST {
-            return Err(format!(
-                "ROSTER_BODY_TIMEOUT_MS and ROSTER_REQUEST_TIMEOUT_MS may be {} together and are {}: Okta \
-                 hangs up after 60 seconds, and would not learn what was done",
+            let given = format!("{}", self.request_timeout.as_millis());
+            let must = format!(
+                "must be at most {} together with ROSTER_BODY_TIMEOUT_MS, and they are {}: Okta hangs up after 60 \
+                 seconds, and would not learn what was done",
                 LONGEST.as_millis(),
                 sum.as_millis()
-            ));
+            );
+            mistakes.note("ROSTER_REQUEST_TIMEOUT_MS", Some(&given), must);
         }
-        Ok(())
     }
 }
 
-fn milliseconds(text: &str) -> Result<Duration, String> {
-    match text.parse() {
-        Ok(0) | Err(_) => Err("expected a whole number of milliseconds, 1 or more".to_owned()),
-        Ok(number) => Ok(Duration::from_millis(number)),
+fn milliseconds(most: u64) -> impl Fn(&str) -> Result<Duration, String> + Clone + Send + Sync {
+    let number = number::<u64>(1..=most);
+    move |text| number(text).map(Duration::from_millis)
+}
+
+fn prefix(text: &str) -> Result<String, String> {
+    group_convention::prefix(text)
+        .map_err(|_| "must be a text without slashes and surrounding space".to_owned())
+}
+
+fn urls(text: &str) -> Result<String, String> {
+    match text.split(',').all(|one| url(one.trim()).is_ok()) {
+        true => Ok(text.to_owned()),
+        false => Err(
+            "must be one URL that begins with http:// or https://, or several, separated by commas"
+                .to_owned(),
+        ),
     }
 }
 
 fn public_url(text: &str) -> Result<String, String> {
-    let url = text.trim_end_matches('/');
-    let uri: axum::http::Uri = url.parse().map_err(|error| format!("{error}"))?;
-    match uri.scheme_str() {
-        Some("http" | "https") if uri.query().is_none() => Ok(url.to_owned()),
-        _ => Err("expected a URL that begins with http:// or https://".to_owned()),
+    let text = url(text)?;
+    match text.contains(['?', '#']) {
+        true => Err("must be a URL without a query".to_owned()),
+        false => Ok(text.trim_end_matches('/').to_owned()),
     }
 }
 
@@ -141,24 +172,6 @@ mod tests {
                 assert!(parse(flag, wrong).is_err(), "{flag} {wrong}");
             }
         }
-    }
-
-    #[test]
-    fn who_waits_longer_than_okta_is_refused_in_a_sentence() {
-        let check = |body: &str, request: &str| {
-            let flags = [
-                "facade",
-                "--body-timeout",
-                body,
-                "--request-timeout",
-                request,
-            ];
-            Config::try_parse_from(flags).unwrap().check()
-        };
-        assert_eq!(check("20000", "38000"), Ok(()));
-        let why = check("20000", "38001").unwrap_err();
-        assert!(why.contains("58000") && why.contains("58001"), "{why}");
-        assert!(check("18446744073709551615", "18446744073709551615").is_err());
     }
 
     #[test]

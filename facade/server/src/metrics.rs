@@ -75,7 +75,7 @@ impl Fault {
 
 impl Meters {
     pub(crate) fn new(metrics: &Metrics) -> Self {
-        Self {
+        let this = Self {
             duration: metrics.durations(
                 "http_server_request_duration",
                 "How long requests took, by route and how they ended",
@@ -102,7 +102,12 @@ impl Meters {
                 "Ids in membership changes that were no members of the site and were passed over",
                 Counter::default(),
             ),
+        };
+        // From the start, so that the first one is an increase.
+        for cause in ["unknown", "another_site", "not_convention", "owner"] {
+            drop(this.names.get_or_create(&NameLabels { cause }));
         }
+        this
     }
 
     /// Counts a request as being answered for as long as the answer is kept.

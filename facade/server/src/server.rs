@@ -43,9 +43,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Serves until SIGTERM or SIGINT, then answers what has begun and returns.
 ///
 /// # Errors
-/// Settings that can't work, or an address that is taken.
+/// An address that is taken, or a collector's that can't be used.
 pub async fn run(config: Config) -> Result<(), Box<dyn Error + Send + Sync>> {
-    config.check()?;
     let telemetry = telemetry::init("facade", &config.telemetry)?;
     let outcome = serve(config).await;
     // Blocks while it sends what is left.

@@ -205,6 +205,9 @@ methods! {
         ListMembersInBusinessEntity: [Check];
         ListMembersWithPermission: [Check];
     }
+    DiagnosisService {
+        GetDiagnosis: [Read Administer] or bootstrap;
+    }
     EventService {
         ListEvents: [Read Watch];
         WatchEvents: [Watch];

@@ -90,6 +90,16 @@ pub(crate) enum TokenFault {
 }
 
 impl TokenFault {
+    /// All of them.
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Missing,
+        Self::Malformed,
+        Self::Unknown,
+        Self::Expired,
+        Self::Revoked,
+        Self::Certificate,
+    ];
+
     /// The fault as a label of logs and metrics.
     #[must_use]
     pub(crate) const fn as_str(self) -> &'static str {
@@ -194,7 +204,7 @@ pub(crate) enum Error {
     #[error("the site is not divided into business entities yet")]
     SiteUndivided,
     /// The object still grants something.
-    #[error("the {kind} is still given by {groups} group(s) and {grants} grant(s) of members' own")]
+    #[error("the {kind} is still given by {}", givers(*groups, *grants))]
     StillGrants {
         /// Role or business entity.
         kind: Kind,
@@ -293,6 +303,18 @@ fn taken(what: Taken, id: &Uuid, display_name: Option<&str>) -> String {
     }
 }
 
+/// What gives a role or a business entity, in numbers; those that are none left out.
+fn givers(groups: i64, grants: i64) -> String {
+    let count = |number: i64, what: &str| match number {
+        0 => None,
+        1 => Some(format!("1 {what}")),
+        _ => Some(format!("{number} {what}s")),
+    };
+    let grants = count(grants, "grant").map(|grants| format!("{grants} of members' own"));
+    let parts: Vec<String> = count(groups, "group").into_iter().chain(grants).collect();
+    parts.join(" and ")
+}
+
 impl Error {
     /// `Invalid` for a field.
     pub(crate) fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
@@ -305,5 +327,17 @@ impl Error {
     /// `Internal` for what can't happen unless we made a mistake.
     pub(crate) fn bug(what: impl Into<String>) -> Self {
         Self::Internal(what.into().into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_still_gives_something_is_counted_in_words() {
+        assert_eq!(givers(1, 0), "1 group");
+        assert_eq!(givers(0, 1), "1 grant of members' own");
+        assert_eq!(givers(2, 3), "2 groups and 3 grants of members' own");
     }
 }

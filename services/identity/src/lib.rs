@@ -11,6 +11,7 @@ pub mod config;
 mod context;
 mod credentials;
 mod db;
+mod diagnosis;
 mod error;
 mod events;
 mod filter;

@@ -2,25 +2,24 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use identity_runtime::telemetry;
+use identity_runtime::{settings, telemetry};
 use identity_service::config::{Cli, Command};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli: Cli = settings::parse();
     let telemetry = match telemetry::init("identity", &cli.telemetry) {
         Ok(telemetry) => telemetry,
         Err(error) => {
             eprintln!("identity: {error}");
-            return ExitCode::from(64);
+            return ExitCode::FAILURE;
         }
     };
     let outcome = match cli.command {
         Command::Serve(args) => identity_service::serve(*args)
             .await
             .map_err(|error| error.to_string()),
-        Command::Migrate(args) => migrate(args.database_url).await,
+        Command::Migrate(args) => migrate(args.url().to_owned()).await,
     };
     let code = match outcome {
         Ok(()) => ExitCode::SUCCESS,

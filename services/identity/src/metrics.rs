@@ -8,6 +8,8 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
 };
 
+use crate::error::TokenFault;
+
 /// The bounds of the buckets of delays to watchers, in seconds: 50 ms is what is aimed at, 1 s what is promised.
 const DELAY_SECONDS: &[f64] = &[
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
@@ -275,7 +277,7 @@ pub(crate) struct IdentityMetrics {
 
 impl IdentityMetrics {
     pub(crate) fn new(metrics: &Metrics) -> Self {
-        Self {
+        let this = Self {
             db: DbMetrics::new(metrics),
             calls: metrics.durations(
                 "rpc_server_call_duration",
@@ -302,6 +304,12 @@ impl IdentityMetrics {
                 "Events written: changes made",
                 Counter::default(),
             ),
+        };
+        // From the start, so that the first one is an increase.
+        for fault in TokenFault::ALL {
+            let cause = fault.as_str();
+            drop(this.refused_tokens.get_or_create(&FaultLabels { cause }));
         }
+        this
     }
 }

@@ -20,7 +20,8 @@ use crate::{
     census,
     config::ServeArgs,
     credentials::{LastUse, rpc::CredentialRpc},
-    db::Db,
+    db::{Db, NotReady},
+    diagnosis::rpc::DiagnosisRpc,
     events::{Watches, rpc::EventRpc},
     grants::{self, rpc::GrantRpc},
     groups::rpc::GroupRpc,
@@ -45,18 +46,17 @@ const DRAIN: Duration = Duration::from_secs(25);
 /// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// A setting that can't work, or an address that can't be bound. A database that is away is no error: the process is not ready until
+/// An address that can't be bound. A database that is away is no error: the process is not ready until
 /// it is back.
 pub async fn serve(args: ServeArgs) -> Result<(), Box<dyn StdError + Send + Sync>> {
-    args.check()?;
     let stop = shutdown::on_signal()?;
     let metrics = Metrics::new("identity");
     let counts = IdentityMetrics::new(&metrics);
     let (tls_metrics, call_metrics) = (counts.clone(), counts.clone());
-    let db = Db::new(&args.database.database_url, args.db_pool, counts.db.clone());
+    let db = Db::new(args.database.url(), args.db_pool, counts.db.clone());
     let pool = db.clone();
     metrics.before_each_scrape(move || pool.count_connections());
-    let url = args.database.database_url.clone();
+    let url = args.database.url().to_owned();
     tokio::task::spawn_blocking(move || {
         if let Err(why) = Db::probe(&url) {
             tracing::error!(why, "the database can't be reached; waiting for it");
@@ -93,7 +93,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), Box<dyn StdError + Send + Sync
     set_health(&health, ServingStatus::NotServing).await;
     tokio::spawn(watch_health(health.clone(), db.clone(), stop.clone()));
 
-    let tls = args.tls.files()?;
+    let tls = args.tls.files();
     // Before anybody can be told that the process is ready: from here on a connection waits to be served.
     let listener = TcpListener::bind(args.listen)
         .await
@@ -103,7 +103,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), Box<dyn StdError + Send + Sync
     let stopped = CancellationToken::new();
     let ready: admin::Readiness = Arc::new(move || {
         let db = db.clone();
-        Box::pin(async move { db.ready().await })
+        Box::pin(async move { db.ready().await.map_err(|why| why.to_string()) })
     });
     admin::serve(
         args.admin_listen,
@@ -191,6 +191,7 @@ fn add_services(routes: &mut RoutesBuilder, identity: &Identity) {
         group_service_server::GroupServiceServer(GroupRpc) of at most GROUP_MESSAGE_MAX;
         grant_service_server::GrantServiceServer(GrantRpc);
         access_service_server::AccessServiceServer(AccessRpc);
+        diagnosis_service_server::DiagnosisServiceServer(DiagnosisRpc);
         event_service_server::EventServiceServer(EventRpc);
     }
 }
@@ -203,10 +204,15 @@ async fn set_health(health: &HealthReporter, status: ServingStatus) {
     }
 }
 
-const SERVICES: [&str; 9] = [
+/// What else the health service tells of, to whoever can't sign in because of it.
+const DATABASE: &str = "database";
+const MIGRATIONS: &str = "migrations";
+
+const SERVICES: [&str; 10] = [
     "identity.v1.AccessService",
     "identity.v1.BusinessEntityService",
     "identity.v1.CredentialService",
+    "identity.v1.DiagnosisService",
     "identity.v1.EventService",
     "identity.v1.GrantService",
     "identity.v1.GroupService",
@@ -214,6 +220,13 @@ const SERVICES: [&str; 9] = [
     "identity.v1.RoleService",
     "identity.v1.SiteService",
 ];
+
+fn serving(is: bool) -> ServingStatus {
+    match is {
+        true => ServingStatus::Serving,
+        false => ServingStatus::NotServing,
+    }
+}
 
 /// Keeps `grpc.health.v1` true: serving while the database answers and the process is not stopping.
 async fn watch_health(health: HealthReporter, db: Db, stop: CancellationToken) {
@@ -223,20 +236,21 @@ async fn watch_health(health: HealthReporter, db: Db, stop: CancellationToken) {
             () = stop.cancelled() => break,
             outcome = db.ready() => outcome,
         };
-        let now = outcome.is_ok();
-        db.metrics.up.set(now.into());
-        if known != Some(now) {
-            match &outcome {
+        db.metrics.up.set(outcome.is_ok().into());
+        if known != Some(outcome) {
+            match outcome {
                 Ok(()) => tracing::info!("ready"),
-                Err(why) => tracing::warn!(why, "not ready"),
+                Err(why) => tracing::warn!(%why, "not ready"),
             }
-            let status = if now {
-                ServingStatus::Serving
-            } else {
-                ServingStatus::NotServing
+            set_health(&health, serving(outcome.is_ok())).await;
+            let (database, migrations) = match outcome {
+                Ok(()) => (ServingStatus::Serving, ServingStatus::Serving),
+                Err(NotReady::Behind) => (ServingStatus::Serving, ServingStatus::NotServing),
+                Err(NotReady::Away(_)) => (ServingStatus::NotServing, ServingStatus::Unknown),
             };
-            set_health(&health, status).await;
-            known = Some(now);
+            health.set_service_status(DATABASE, database).await;
+            health.set_service_status(MIGRATIONS, migrations).await;
+            known = Some(outcome);
         }
         tokio::select! {
             () = stop.cancelled() => break,

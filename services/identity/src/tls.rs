@@ -5,7 +5,7 @@
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::Args;
-use identity_runtime::tls::on_change;
+use identity_runtime::{settings::Mistakes, tls::on_change};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, mpsc, watch},
@@ -59,18 +59,58 @@ pub(crate) struct TlsFiles {
 
 impl TlsArgs {
     /// The files, where the port is to speak TLS.
-    pub(crate) fn files(&self) -> Result<Option<TlsFiles>, String> {
-        match (&self.tls_cert, &self.tls_key) {
-            (Some(certificate), Some(key)) => Ok(Some(TlsFiles {
-                certificate: certificate.clone(),
-                key: key.clone(),
-                client_authority: self.tls_client_ca.clone(),
-            })),
-            (None, None) if self.tls_client_ca.is_none() => Ok(None),
-            _ => Err(
-                "ROSTER_TLS_CERT and ROSTER_TLS_KEY go together, and ROSTER_TLS_CLIENT_CA with them"
-                    .to_owned(),
+    pub(crate) fn files(&self) -> Option<TlsFiles> {
+        Some(TlsFiles {
+            certificate: self.tls_cert.clone()?,
+            key: self.tls_key.clone()?,
+            client_authority: self.tls_client_ca.clone(),
+        })
+    }
+
+    /// Notes what does not go together, and files that can't be used.
+    pub(crate) fn check(&self, mistakes: &mut Mistakes) {
+        const CERTIFICATE: &str = "ROSTER_TLS_CERT";
+        const KEY: &str = "ROSTER_TLS_KEY";
+        const AUTHORITY: &str = "ROSTER_TLS_CLIENT_CA";
+        let some = [&self.tls_cert, &self.tls_key, &self.tls_client_ca];
+        if some.iter().all(|file| file.is_none()) {
+            return;
+        }
+        let mut usable = true;
+        for (name, file) in [(CERTIFICATE, &self.tls_cert), (KEY, &self.tls_key)] {
+            if file.is_none() {
+                let must = "must be set too: the certificate and its key go together, and an authority for clients with them";
+                mistakes.note(name, None, must);
+                usable = false;
+            }
+        }
+        let wrong = [
+            (
+                CERTIFICATE,
+                &self.tls_cert,
+                certificates as fn(&PathBuf) -> Result<_, String>,
             ),
+            (AUTHORITY, &self.tls_client_ca, certificates),
+        ]
+        .into_iter()
+        .filter_map(|(name, file, read)| Some((name, file.as_ref()?, read(file.as_ref()?).err()?)));
+        let wrong_key = self.tls_key.iter().filter_map(|file| {
+            Some((
+                KEY,
+                file,
+                PrivateKeyDer::from_pem_file(file).err()?.to_string(),
+            ))
+        });
+        for (name, file, why) in wrong.chain(wrong_key) {
+            mistakes.note_file(name, file, why);
+            usable = false;
+        }
+        // Each is what it should be; whether they belong together is asked only then.
+        if usable
+            && let Some(files) = self.files()
+            && let Err(why) = files.load()
+        {
+            mistakes.note_file(CERTIFICATE, &files.certificate, why);
         }
     }
 }

@@ -5,12 +5,13 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use identity_runtime::tls::ClientTlsArgs;
+use identity_runtime::{tls::ClientTlsArgs, version};
 use prost_types::Timestamp;
 
 use crate::commands::{
     access::Access,
     credentials::Credentials,
+    doctor::Doctor,
     entities::Entities,
     events::Events,
     grants::Grants,
@@ -42,17 +43,17 @@ Examples:
 Exit codes:
   0  done; of a question: yes
   1  failed: a fault of identity, of this machine, of a file
-  2  wrong usage, or a value that identity does not take
+  2  wrong usage, no token among it, or a value that identity does not take
   3  the token is not valid, or may not
   4  not found
   5  identity can't be reached, did not answer in time, or is overloaded
   6  refused as things stand: taken already, still in use, changed meanwhile
-  7  of a question: no (access check, credentials verify, groups lint)
+  7  of a question: no (access check, credentials verify, groups lint, doctor)
   8  done in part: some rows of an import were refused";
 
 /// Administers a Roster: sites, their teams and credentials, and who may do what.
 #[derive(Debug, Parser)]
-#[command(name = "rosterctl", version, after_help = NOTES)]
+#[command(name = "rosterctl", version = version::stamp(), after_help = NOTES)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -136,9 +137,9 @@ pub(crate) enum Command {
     /// The record of every change
     #[command(subcommand)]
     Events(Events),
-    /// Write members, groups or grants to a file
+    // A sentence here would take the place of their own, the long one too.
+    Doctor(Doctor),
     Export(Export),
-    /// Make members, groups or grants from a file; safe to run again
     Import(Import),
     /// Print what a shell needs to complete this command line
     #[command(after_help = "\

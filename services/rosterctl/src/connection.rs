@@ -42,6 +42,8 @@ pub(crate) struct Settings {
     site: Option<String>,
     tokens: Tokens,
     tls: ClientTlsArgs,
+    /// The facade of the development stack.
+    facade: Option<String>,
     patience: Duration,
     /// The one connection of a command, made when it is first needed.
     channel: OnceCell<Channel>,
@@ -63,6 +65,8 @@ pub(crate) enum Purpose {
     Administer,
     /// Everything else.
     Work,
+    /// Looking at what any token may see: a service's sees most.
+    Look,
 }
 
 impl Settings {
@@ -112,6 +116,10 @@ impl Settings {
                 service: find("ROSTER_SERVICE_TOKEN"),
             },
             tls: global.tls.clone(),
+            facade: from_dev("ROSTER_SCIM_URL").and_then(|site_url| {
+                let base = site_url.trim_end_matches('/').strip_suffix("/scim/v2")?;
+                Some(base.rsplit_once('/')?.0.to_owned())
+            }),
             patience: Duration::ZERO,
             channel: OnceCell::new(),
             output: global.output,
@@ -151,13 +159,33 @@ impl Settings {
             false => format!("https://{}", self.addr),
         };
         let endpoint = Endpoint::from_shared(url)
-            .map_err(|_| Failure::new(format!("{:?} is no address: host:port", self.addr)))?;
+            .map_err(|_| Failure::usage(format!("{:?} is no address: host:port", self.addr)))?;
         let endpoint = self.tls.secure(endpoint).map_err(Failure::usage)?;
         let channel = endpoint
             .connect_timeout(Duration::from_secs(5))
             .tcp_nodelay(true)
             .connect_lazy();
         Ok(self.channel.get_or_init(|| channel).clone())
+    }
+
+    /// The token for this purpose, if any.
+    pub(crate) fn token(&self, purpose: Purpose) -> Option<&str> {
+        let Tokens {
+            given,
+            bootstrap,
+            service,
+        } = &self.tokens;
+        let token = match purpose {
+            Purpose::Administer => given.as_ref().or(bootstrap.as_ref()).or(service.as_ref()),
+            Purpose::Work => given.as_ref().or(service.as_ref()),
+            Purpose::Look => given.as_ref().or(service.as_ref()).or(bootstrap.as_ref()),
+        };
+        token.map(String::as_str)
+    }
+
+    /// The URL of a development stack's facade.
+    pub(crate) fn facade(&self) -> Option<String> {
+        self.facade.clone()
     }
 
     /// A request with the token for this purpose.
@@ -173,24 +201,15 @@ impl Settings {
         purpose: Purpose,
         message: T,
     ) -> Result<Request<T>, Failure> {
-        let Tokens {
-            given,
-            bootstrap,
-            service,
-        } = &self.tokens;
-        let token = match purpose {
-            Purpose::Administer => given.as_ref().or(bootstrap.as_ref()).or(service.as_ref()),
-            Purpose::Work => given.as_ref().or(service.as_ref()),
-        };
-        let Some(token) = token else {
-            return Err(Failure::new(
+        let Some(token) = self.token(purpose) else {
+            return Err(Failure::usage(
                 "no token: set ROSTER_TOKEN or name a file that holds one with --token-file",
             ));
         };
         let mut request = Request::new(message);
         let value = format!("Bearer {token}")
             .parse()
-            .map_err(|_| Failure::new("the token has characters that a token can't have"))?;
+            .map_err(|_| Failure::token("the token has characters that a token can't have"))?;
         request.metadata_mut().insert("authorization", value);
         Ok(request)
     }
@@ -277,6 +296,7 @@ mod tests {
             ("ROSTER_SITE_DOMAIN", "acme"),
             ("ROSTER_BOOTSTRAP_TOKEN", "boot"),
             ("ROSTER_SERVICE_TOKEN", "service"),
+            ("ROSTER_SCIM_URL", "http://127.0.0.1:9480/acme/scim/v2"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into()
@@ -304,6 +324,8 @@ mod tests {
             "Bearer boot"
         );
         assert_eq!(token(&settings, Purpose::Work).unwrap(), "Bearer service");
+        assert_eq!(token(&settings, Purpose::Look).unwrap(), "Bearer service");
+        assert_eq!(settings.facade().unwrap(), "http://127.0.0.1:9480");
     }
 
     #[test]
@@ -315,6 +337,7 @@ mod tests {
         let settings = Settings::of(&elsewhere, |_| None, &dev_env()).unwrap();
         assert_eq!(token(&settings, Purpose::Administer), None);
         assert_eq!(settings.site, None);
+        assert_eq!(settings.facade(), None);
     }
 
     #[test]

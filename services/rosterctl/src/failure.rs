@@ -1,14 +1,20 @@
 //! What went wrong, in words for an operator, and the exit code that says so to a script.
 
-use std::{collections::HashMap, fmt, process::ExitCode};
+use std::{collections::HashMap, error::Error as _, fmt, process::ExitCode};
 
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
+use crate::connection::is_away;
+
 /// The exit code of wrong usage, clap's too.
 const USAGE: u8 = 2;
+/// The exit code of a token that is not valid, or may not.
+const TOKEN: u8 = 3;
 /// The exit code of what was not found.
 const NOT_FOUND: u8 = 4;
+/// The exit code where identity can't be reached, did not answer in time, or is overloaded.
+const AWAY: u8 = 5;
 /// The exit code of what is refused as things stand.
 const CONFLICT: u8 = 6;
 /// The exit code of a question whose answer is no.
@@ -36,6 +42,11 @@ impl Failure {
         Self::with(USAGE, message)
     }
 
+    /// A token that can be none.
+    pub(crate) fn token(message: impl Into<String>) -> Self {
+        Self::with(TOKEN, message)
+    }
+
     /// Something that was named and is not there.
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
         Self::with(NOT_FOUND, message)
@@ -55,8 +66,15 @@ impl Failure {
         let mut message = match details.error_info() {
             Some(info) => format!("{} ({})", status.message(), info.reason),
             None => match status.code() {
-                Code::Unavailable => format!("identity can't be reached at {addr}"),
+                Code::Unavailable => {
+                    let cause = cause(status).map_or(String::new(), |cause| format!(": {cause}"));
+                    format!("identity can't be reached at {addr}{cause}")
+                }
                 Code::DeadlineExceeded => format!("identity at {addr} did not answer in time"),
+                _ if is_away(status) => {
+                    let cause = cause(status).unwrap_or_else(|| status.message().to_owned());
+                    format!("the connection to identity at {addr} was cut: {cause}")
+                }
                 code => format!("{} ({code:?})", status.message()),
             },
         };
@@ -75,7 +93,10 @@ impl Failure {
         }
         Self {
             message,
-            exit_code: exit_code(status.code()),
+            exit_code: match is_away(status) {
+                true => AWAY,
+                false => exit_code(status.code()),
+            },
             info: details
                 .error_info()
                 .map(|info| (info.reason.clone(), info.metadata.clone())),
@@ -115,6 +136,15 @@ impl Failure {
     }
 }
 
+/// What is at the bottom of an error, such as a certificate that is not trusted.
+fn cause(status: &Status) -> Option<String> {
+    let mut deepest = status.source()?;
+    while let Some(deeper) = deepest.source() {
+        deepest = deeper;
+    }
+    Some(deepest.to_string())
+}
+
 /// What to do about a refusal, where identity's own words can't say it: they don't know this program.
 fn hint(reason: &str) -> Option<&'static str> {
     match reason {
@@ -132,9 +162,11 @@ fn hint(reason: &str) -> Option<&'static str> {
 fn exit_code(code: Code) -> u8 {
     match code {
         Code::InvalidArgument | Code::OutOfRange | Code::Unimplemented => USAGE,
-        Code::Unauthenticated | Code::PermissionDenied => 3,
+        Code::Unauthenticated | Code::PermissionDenied => TOKEN,
         Code::NotFound => NOT_FOUND,
-        Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Cancelled => 5,
+        Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Cancelled => {
+            AWAY
+        }
         Code::AlreadyExists | Code::FailedPrecondition | Code::Aborted => CONFLICT,
         Code::Ok | Code::Unknown | Code::Internal | Code::DataLoss => 1,
     }
@@ -190,5 +222,12 @@ mod tests {
             "identity can't be reached at 10.0.0.1:8481"
         );
         assert_eq!(failure.exit_code, 5);
+        // As where a port refuses a client's certificate after the handshake.
+        let cut = Failure::of_call("10.0.0.1:8481", &Status::unknown("transport error"));
+        assert_eq!(
+            cut.to_string(),
+            "the connection to identity at 10.0.0.1:8481 was cut: transport error"
+        );
+        assert_eq!(cut.exit_code, 5);
     }
 }

@@ -223,6 +223,7 @@ pub(crate) fn remedy(remedy: &Remedy) -> Value {
         "target": target(remedy.target.as_ref()),
         "group_id": some(&remedy.group_id),
         "group_display_name": some(&remedy.group_display_name),
+        "alone": remedy.alone,
     })
 }
 

@@ -4,6 +4,8 @@ pub mod admin;
 pub mod metrics;
 pub mod propagation;
 pub mod rpc;
+pub mod settings;
 pub mod shutdown;
 pub mod telemetry;
 pub mod tls;
+pub mod version;

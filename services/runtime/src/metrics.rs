@@ -19,6 +19,8 @@ use prometheus_client::{
     registry::{Metric, Registry, Unit},
 };
 
+use crate::version;
+
 /// The bounds of durations over a network, in seconds: those that OpenTelemetry advises for
 /// `http.server.request.duration` and `rpc.server.call.duration`, and longer ones up to our deadlines.
 pub const NETWORK_SECONDS: &[f64] = &[
@@ -75,7 +77,7 @@ impl fmt::Debug for Metrics {
 }
 
 impl Metrics {
-    /// A registry that holds `target_info` and nothing else: which service this is, in which version.
+    /// A registry that holds `target_info` and nothing else: which service this is, in which build.
     #[must_use]
     pub fn new(service: &'static str) -> Self {
         let mut registry = Registry::default();
@@ -84,7 +86,8 @@ impl Metrics {
             "The process that these metrics are of",
             Info::new([
                 ("service_name", service),
-                ("service_version", env!("CARGO_PKG_VERSION")),
+                ("service_version", version::VERSION),
+                ("vcs_ref_head_revision", version::COMMIT),
             ]),
         );
         Self {

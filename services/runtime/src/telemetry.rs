@@ -27,6 +27,8 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
+use crate::{settings::url, version};
+
 /// Libraries that say at `info` what nobody asked for, and whose spans would trace the exporter itself.
 const QUIET: [&str; 4] = [
     "h2=warn",
@@ -50,29 +52,48 @@ pub enum LogFormat {
 /// The settings of logs and traces, the same for every process.
 #[derive(Args, Clone, Debug)]
 pub struct TelemetryArgs {
-    /// Which events are logged and traced: a level, or directives such as `info,scim_facade=debug`.
+    /// Which events are logged and traced: a level (error, warn, info, debug, trace), or directives such as
+    /// `info,scim_facade=debug`.
     #[arg(
         long = "log",
+        global = true,
         env = "ROSTER_LOG",
         default_value = "info",
+        value_parser = filter,
         value_name = "FILTER"
     )]
     pub filter: String,
     /// What a log line looks like.
-    #[arg(long, env = "ROSTER_LOG_FORMAT", value_enum, default_value = "text")]
+    #[arg(
+        long,
+        global = true,
+        env = "ROSTER_LOG_FORMAT",
+        value_enum,
+        default_value = "text",
+        value_name = "FORMAT"
+    )]
     pub log_format: LogFormat,
     /// Where spans go, an OTLP/gRPC address such as http://collector:4317. Unset: nowhere.
-    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    #[arg(long, global = true, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_parser = url, value_name = "URL")]
     pub otlp_endpoint: Option<String>,
     /// The share of traces begun here that is exported, 0.0 to 1.0. A caller's decision is kept.
-    #[arg(long, env = "ROSTER_TRACE_RATIO", default_value = "1.0", value_parser = ratio, value_name = "RATIO")]
+    #[arg(long, global = true, env = "ROSTER_TRACE_RATIO", default_value = "1.0", value_parser = ratio, value_name = "RATIO")]
     pub trace_ratio: f64,
 }
 
 fn ratio(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
-        _ => Err("expected a number from 0.0 to 1.0".to_owned()),
+        _ => Err("must be a number, 0.0 to 1.0".to_owned()),
+    }
+}
+
+fn filter(text: &str) -> Result<String, String> {
+    match EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!(
+            "must be a level or directives such as info,scim_facade=debug: {error}"
+        )),
     }
 }
 
@@ -94,18 +115,15 @@ pub fn init(
     opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
     let resource = Resource::builder()
         .with_service_name(service)
-        .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+        .with_attribute(KeyValue::new("service.version", version::VERSION))
+        .with_attribute(KeyValue::new("vcs.ref.head.revision", version::COMMIT))
         .build();
     let mut provider = SdkTracerProvider::builder()
         .with_resource(resource)
         .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(
             args.trace_ratio,
         ))));
-    if let Some(endpoint) = args
-        .otlp_endpoint
-        .as_deref()
-        .filter(|endpoint| !endpoint.is_empty())
-    {
+    if let Some(endpoint) = &args.otlp_endpoint {
         let exporter = opentelemetry_otlp::SpanExporter::builder()
             .with_tonic()
             .with_endpoint(endpoint)
@@ -121,7 +139,7 @@ pub fn init(
             format: args.log_format,
         });
     let scope = InstrumentationScope::builder(service)
-        .with_version(env!("CARGO_PKG_VERSION"))
+        .with_version(version::VERSION)
         .with_schema_url(CONVENTIONS)
         .build();
     let spans = tracing_opentelemetry::layer()
@@ -132,6 +150,12 @@ pub fn init(
     tracing_subscriber::registry()
         .with(lines.and_then(spans).with_filter(filter))
         .try_init()?;
+    tracing::info!(
+        service,
+        version = version::VERSION,
+        commit = version::COMMIT,
+        "starting"
+    );
     Ok(Telemetry { provider })
 }
 

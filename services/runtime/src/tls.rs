@@ -7,6 +7,8 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
+use crate::settings::Mistakes;
+
 /// How often files are looked at.
 const EVERY: Duration = Duration::from_secs(5);
 
@@ -52,6 +54,50 @@ impl ClientTlsArgs {
             .flatten()
             .cloned()
             .collect()
+    }
+
+    /// Notes what of these settings does not go with the addresses of identity, separated by commas, or can't be
+    /// read.
+    pub fn check(&self, urls: &str, mistakes: &mut Mistakes) {
+        let all = [
+            ("ROSTER_IDENTITY_CA", &self.identity_ca),
+            ("ROSTER_IDENTITY_CERT", &self.identity_cert),
+            ("ROSTER_IDENTITY_KEY", &self.identity_key),
+        ];
+        let mut readable = true;
+        let alone = match (&self.identity_cert, &self.identity_key) {
+            (Some(_), None) => Some("ROSTER_IDENTITY_KEY"),
+            (None, Some(_)) => Some("ROSTER_IDENTITY_CERT"),
+            _ => None,
+        };
+        if let Some(name) = alone {
+            mistakes.note(
+                name,
+                None,
+                "must be set too: a certificate and its key go together",
+            );
+            readable = false;
+        }
+        for (name, file) in all {
+            if let Some(file) = file
+                && let Err(error) = fs::read(file)
+            {
+                mistakes.note_file(name, file, error);
+                readable = false;
+            }
+        }
+        if !readable {
+            return;
+        }
+        for url in urls.split(',').map(str::trim) {
+            // An address that can't be one is noted as such.
+            if let Ok(endpoint) = Endpoint::from_shared(url.to_owned())
+                && let Err(why) = self.secure(endpoint)
+            {
+                let must = format!("must go with the files of TLS: {why}");
+                mistakes.note("ROSTER_IDENTITY_URL", Some(url), must);
+            }
+        }
     }
 
     /// `endpoint` as these settings want it: with TLS where its address begins with `https://`.

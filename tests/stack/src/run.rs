@@ -22,6 +22,7 @@ use crate::{
     files::make_folder,
     guard::{Guard, program, recover},
     logs,
+    observe::Observer,
     ports::{is_taken, wished_or_free},
     postgres::ClusterOptions,
     secret::random_text,
@@ -35,8 +36,9 @@ pub(crate) const FOLDER: &str = ".roster";
 /// The facts of the stack, in that folder.
 pub(crate) const DEV_ENV: &str = "dev.env";
 
-/// Runs the stack of the current folder until it is told to stop; fails where it ends by itself.
-pub fn run() -> Result<ExitCode> {
+/// Runs the stack of the current folder until it is told to stop, if wished with all that watches over it; fails where
+/// it ends by itself.
+pub fn run(observed: bool) -> Result<ExitCode> {
     let project = env::current_dir().context("the current folder is gone")?;
     let folder = project.join(FOLDER);
     make_folder(&folder, 0o700)?;
@@ -57,12 +59,21 @@ pub fn run() -> Result<ExitCode> {
     if known.bootstrap_token.is_empty() {
         known.bootstrap_token = random_text(43);
     }
+    let ports = ports()?;
+    let observer = match observed {
+        true => Some(Observer::new(&folder, ports, &runtime)?),
+        false => None,
+    };
     let options = StackOptions {
         database: database(&project, &folder)?,
-        ports: ports()?,
+        ports,
         logs: folder.join("log"),
         known,
         inherit_settings: true,
+        variables: observer
+            .as_ref()
+            .map(Observer::variables)
+            .unwrap_or_default(),
         stop: stop.clone(),
     };
     let guard = Guard::spawn(Some(ledger.clone()))?;
@@ -77,8 +88,13 @@ pub fn run() -> Result<ExitCode> {
     };
     stack.facts().write(&env_path)?;
     print_banner(stack.facts()).context("the banner can't be printed")?;
+    let monitors = match &observer {
+        Some(observer) => Some(observer.observe(stack.facts(), &guard, &runtime)?),
+        None => None,
+    };
 
     let outcome = wait(&stack, &stop);
+    drop(monitors);
     drop(stack);
     drop(guard);
     fs::remove_file(&ledger).ok();

@@ -52,6 +52,8 @@ pub struct StackOptions {
     pub known: DevEnv,
     /// Where the settings of this process's environment reach the services.
     pub inherit_settings: bool,
+    /// More variables of both services' environment.
+    pub variables: Vec<(&'static str, String)>,
     /// Interrupts the start.
     pub stop: StopFlag,
 }
@@ -79,6 +81,7 @@ impl Stack {
             logs,
             known,
             inherit_settings,
+            variables,
             stop,
         } = options;
         for name in ["identity", "facade"] {
@@ -94,9 +97,15 @@ impl Stack {
         })?;
         say("Database     migrated");
 
-        let settle = |options: ServiceOptions| match inherit_settings {
-            true => options.inherit_settings().interrupted_by(&stop),
-            false => options.interrupted_by(&stop),
+        let settle = |options: ServiceOptions| {
+            let more = variables.iter();
+            let options = more.fold(options, |options, (name, value)| {
+                options.variable(name, value)
+            });
+            match inherit_settings {
+                true => options.inherit_settings().interrupted_by(&stop),
+                false => options.interrupted_by(&stop),
+            }
         };
         let log = logs.join("identity.log");
         let identity =

@@ -3,7 +3,7 @@
 use super::{
     Extent, Grant, TargetId,
     facts::{Facts, Holder, Named, Reach, Wanted},
-    moment::AsOf,
+    moment::{AsOf, Moment},
     store,
 };
 use crate::{
@@ -98,12 +98,12 @@ impl Questions {
     }
 }
 
-/// Answers questions, in their order, and tells the revision that the answers hold for.
+/// Answers questions, in their order, and tells the moment that the answers hold for.
 pub(crate) async fn answer(
     identity: &Identity,
     context: RequestContext,
     input: Result<Questions, Error>,
-) -> Result<(Vec<Answer>, i64), Error> {
+) -> Result<(Vec<Answer>, Moment), Error> {
     let as_of = AsOf::of(&input, |questions| questions.as_of);
     identity
         .read_as_of(context, as_of, input, |tx, questions| {
@@ -116,7 +116,7 @@ pub(crate) async fn answer(
                 .zip(&facts.holders)
                 .map(|(question, holder)| facts.answer(question, holder.as_ref()))
                 .collect();
-            Ok((answers, moment.revision))
+            Ok((answers, moment))
         })
         .await
 }

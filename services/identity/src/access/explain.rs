@@ -6,6 +6,7 @@ use super::{
     AsOf, Extent, Grant, Source, Target, TargetId,
     check::{Ability, Answer, Denial, Question, Questions, ReachReason},
     facts::{Facts, Holder},
+    moment::Moment,
     store,
 };
 use crate::{context::RequestContext, error::Error, ids::GroupId, site_tx::Identity};
@@ -16,7 +17,7 @@ pub(crate) struct Explanation {
     pub(crate) answer: Answer,
     pub(crate) sentences: Vec<String>,
     pub(crate) remedies: Vec<Remedy>,
-    pub(crate) revision: i64,
+    pub(crate) moment: Moment,
 }
 
 /// A role or business entity that would give what is missing, and the group that gives it today.
@@ -24,6 +25,8 @@ pub(crate) struct Explanation {
 pub(crate) struct Remedy {
     pub(crate) target: Target,
     pub(crate) group: Option<(GroupId, String)>,
+    /// Whether nothing else is needed beside it.
+    pub(crate) alone: bool,
 }
 
 /// Explains the answer to one question.
@@ -55,6 +58,7 @@ pub(crate) async fn explain(
                 .into_iter()
                 .map(|target| Remedy {
                     group: groups.get(&target.id).cloned(),
+                    alone: told.is_enough(&answer, &target),
                     target,
                 })
                 .collect();
@@ -62,7 +66,7 @@ pub(crate) async fn explain(
                 sentences: told.sentences(&answer, &remedies),
                 answer,
                 remedies,
-                revision: moment.revision,
+                moment,
             })
         })
         .await
@@ -79,6 +83,11 @@ impl Told<'_> {
     /// What would give what is missing. Owner is not among it: it is handed over, not given.
     fn remedies(&self, answer: &Answer) -> Vec<Target> {
         let mut targets = Vec::new();
+        // What is asked about is not there: nothing gives it.
+        let unknown = [Denial::RoleUnknown, Denial::EntityUnknown];
+        if unknown.iter().any(|denial| answer.missing.contains(denial)) {
+            return targets;
+        }
         for denial in &answer.missing {
             match denial {
                 Denial::PermissionNotHeld | Denial::RoleNotHeld => {
@@ -100,13 +109,39 @@ impl Told<'_> {
                         name: role.name.clone(),
                     }));
                 }
-                Denial::NotReached => {
+                // Beside roles that reach it by themselves it would be of no use.
+                Denial::NotReached if self.needs_entity(answer, &targets) => {
                     targets.extend(self.entity().map(|(id, name)| Target { id, name }));
                 }
                 _ => {}
             }
         }
         targets
+    }
+
+    /// Whether the business entity is part of what would give a yes, beside these roles.
+    fn needs_entity(&self, answer: &Answer, roles: &[Target]) -> bool {
+        let role_held = [Denial::PermissionNotHeld, Denial::RoleNotHeld]
+            .iter()
+            .all(|denial| !answer.missing.contains(denial));
+        role_held
+            || roles
+                .iter()
+                .any(|role| matches!(role.id, TargetId::Role(id) if !self.facts.reaches_all(id)))
+    }
+
+    /// Whether this turns the answer into a yes by itself.
+    fn is_enough(&self, answer: &Answer, target: &Target) -> bool {
+        answer
+            .missing
+            .iter()
+            .all(|denial| match (denial, target.id) {
+                (Denial::PermissionNotHeld | Denial::RoleNotHeld, TargetId::Role(_))
+                | (Denial::NotReached, TargetId::BusinessEntity(_)) => true,
+                // Admin reaches every business entity.
+                (Denial::NotReached, TargetId::Role(id)) => self.facts.reaches_all(id),
+                _ => false,
+            })
     }
 
     fn entity(&self) -> Option<(TargetId, String)> {
@@ -127,20 +162,42 @@ impl Told<'_> {
             .iter()
             .map(|denial| self.no(*denial, holder))
             .collect();
-        for remedy in remedies {
-            let name = &remedy.target.name;
-            let kind = match remedy.target.id {
-                TargetId::Role(_) => "role",
-                TargetId::BusinessEntity(_) => "business entity",
-            };
-            sentences.push(match &remedy.group {
-                Some((_, group)) => {
-                    format!("The {kind} {name} would give it; the group \"{group}\" gives that.")
-                }
-                None => format!("The {kind} {name} would give it; no group gives that today."),
-            });
-        }
+        sentences.extend(
+            remedies
+                .iter()
+                .map(|remedy| self.would(remedy, answer, remedies)),
+        );
         sentences
+    }
+
+    /// What a remedy would do, with what else is needed beside it.
+    fn would(&self, remedy: &Remedy, answer: &Answer, all: &[Remedy]) -> String {
+        let what = described(&remedy.target);
+        let is_role = |remedy: &Remedy| matches!(remedy.target.id, TargetId::Role(_));
+        let beside = match remedy.target.id {
+            TargetId::Role(id)
+                if answer.missing.contains(&Denial::NotReached) && !self.facts.reaches_all(id) =>
+            {
+                let entity = all.iter().find(|other| !is_role(other));
+                let entity = entity.map_or("a business entity".to_owned(), |entity| {
+                    format!("the {}", described(&entity.target))
+                });
+                format!(" together with {entity}")
+            }
+            TargetId::BusinessEntity(_) if all.iter().any(is_role) => {
+                " together with such a role".to_owned()
+            }
+            _ => String::new(),
+        };
+        let then = match answer.missing.contains(&Denial::MemberInactive) {
+            true => ", once the member is reactivated",
+            false => "",
+        };
+        let by = match &remedy.group {
+            Some((_, group)) => format!("the group \"{group}\" gives that"),
+            None => "no group gives that today".to_owned(),
+        };
+        format!("The {what} would give it{beside}{then}; {by}.")
     }
 
     fn yes(&self, who: &str, answer: &Answer) -> Vec<String> {
@@ -227,6 +284,14 @@ impl Told<'_> {
             }
         }
     }
+}
+
+fn described(target: &Target) -> String {
+    let kind = match target.id {
+        TargetId::Role(_) => "role",
+        TargetId::BusinessEntity(_) => "business entity",
+    };
+    format!("{kind} {}", target.name)
 }
 
 fn unique(mut names: Vec<&str>) -> Vec<&str> {

@@ -105,7 +105,8 @@ impl Facts {
             .filter(move |role| role.permissions.iter().any(|held| held == permission))
     }
 
-    fn reaches_all(&self, id: RoleId) -> bool {
+    /// Whether it is Owner or Admin, who reach all of a divided site.
+    pub(super) fn reaches_all(&self, id: RoleId) -> bool {
         self.roles
             .iter()
             .any(|role| role.id == id && role.reaches_all)

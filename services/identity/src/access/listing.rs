@@ -47,8 +47,8 @@ pub(crate) struct Listed {
     pub(crate) reach: Option<(ReachReason, Vec<Grant>)>,
 }
 
-/// A page, the token of the next one, and the revision that the listing holds for.
-pub(crate) type ListedPage = (Vec<Listed>, Option<PageToken>, i64);
+/// A page, the token of the next one, and the moment that the listing holds for.
+pub(crate) type ListedPage = (Vec<Listed>, Option<PageToken>, Moment);
 
 /// Lists members.
 pub(crate) async fn list(
@@ -84,7 +84,7 @@ pub(crate) async fn list(
                 .flatten()
                 .map(|holder| listing.subject.listed(&facts, holder))
                 .collect();
-            Ok((listed, next, moment.revision))
+            Ok((listed, next, moment))
         })
         .await
 }

@@ -17,7 +17,11 @@ use identity_proto::v1 as pb;
 use uuid::Uuid;
 
 use self::facts::{Holder, Wanted};
-pub(crate) use self::{facts::Named, moment::AsOf, reach::Extent};
+pub(crate) use self::{
+    facts::Named,
+    moment::{AsOf, Moment},
+    reach::Extent,
+};
 use crate::{
     context::RequestContext,
     error::{Error, Kind},
@@ -149,7 +153,7 @@ pub(crate) struct MemberAccess {
     /// The permissions of all roles together, sorted; none where the roles reach nothing.
     pub(crate) permissions: Vec<String>,
     pub(crate) reach: pb::Reach,
-    pub(crate) revision: i64,
+    pub(crate) moment: Moment,
 }
 
 /// What a member may do at a moment.
@@ -174,7 +178,7 @@ pub(crate) async fn of_member(
                     holder,
                     permissions: Vec::new(),
                     reach: pb::Reach::None,
-                    revision: moment.revision,
+                    moment,
                 });
             }
             let reach = pb::Reach::from(facts.reach(&holder).extent);
@@ -191,7 +195,7 @@ pub(crate) async fn of_member(
                 permissions: permissions.into_iter().collect(),
                 holder,
                 reach,
-                revision: moment.revision,
+                moment,
             })
         })
         .await

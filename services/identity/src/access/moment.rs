@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::store;
-use crate::{error::Error, site_tx::SiteTx};
+use crate::{error::Error, site_tx::SiteTx, wire};
 
 /// A moment as a request names it.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +58,11 @@ impl AsOf {
 }
 
 impl Moment {
+    /// As the contract shows `ended_by`.
+    pub(super) fn shown_ended_by(self) -> Option<prost_types::Timestamp> {
+        self.ended_by.map(wire::timestamp)
+    }
+
     /// As a page token keeps it.
     pub(super) fn to_key(self) -> String {
         match self.ended_by {

@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::{
-    AsOf, Grant, MemberAccess, Named, Source, TargetId,
+    AsOf, Grant, MemberAccess, Moment, Named, Source, TargetId,
     check::{self, Ability, Answer, Denial, Question, Questions, ReachReason},
     explain::{self, Remedy},
     listing::{self, Listed, Listing, Subject},
@@ -40,10 +40,11 @@ impl pb::access_service_server::AccessService for AccessRpc {
             .for_site(message.site.as_ref())
             .at_least(message.min_revision);
         let questions = read_question(message.question, message.as_of);
-        let (mut answers, revision) = check::answer(&self.0, context, questions).await?;
+        let (mut answers, moment) = check::answer(&self.0, context, questions).await?;
         Ok(Response::new(pb::CheckAccessResponse {
             answer: answers.pop().map(Into::into),
-            revision,
+            revision: moment.revision,
+            ended_by: moment.shown_ended_by(),
         }))
     }
 
@@ -57,10 +58,11 @@ impl pb::access_service_server::AccessService for AccessRpc {
             .for_site(message.site.as_ref())
             .at_least(message.min_revision);
         let questions = read_questions(message.questions, message.as_of);
-        let (answers, revision) = check::answer(&self.0, context, questions).await?;
+        let (answers, moment) = check::answer(&self.0, context, questions).await?;
         Ok(Response::new(pb::BatchCheckAccessResponse {
             answers: answers.into_iter().map(Into::into).collect(),
-            revision,
+            revision: moment.revision,
+            ended_by: moment.shown_ended_by(),
         }))
     }
 
@@ -85,7 +87,8 @@ impl pb::access_service_server::AccessService for AccessRpc {
             answer: Some(explained.answer.into()),
             sentences: explained.sentences,
             remedies: explained.remedies.into_iter().map(Into::into).collect(),
-            revision: explained.revision,
+            revision: explained.moment.revision,
+            ended_by: explained.moment.shown_ended_by(),
         }))
     }
 
@@ -116,11 +119,12 @@ impl pb::access_service_server::AccessService for AccessRpc {
         let subject = read_named(message.role, "role").map(Subject::Role);
         let page = (message.page_size, message.page_token);
         let listed = self.list(context, subject, message.as_of, page).await?;
-        let (members, next_page_token, revision) = listed;
+        let (members, next_page_token, moment) = listed;
         Ok(Response::new(pb::ListMembersWithRoleResponse {
             members,
             next_page_token,
-            revision,
+            revision: moment.revision,
+            ended_by: moment.shown_ended_by(),
         }))
     }
 
@@ -138,11 +142,12 @@ impl pb::access_service_server::AccessService for AccessRpc {
         let subject = read_named(message.business_entity, "business_entity").map(Subject::Entity);
         let page = (message.page_size, message.page_token);
         let listed = self.list(context, subject, message.as_of, page).await?;
-        let (members, next_page_token, revision) = listed;
+        let (members, next_page_token, moment) = listed;
         Ok(Response::new(pb::ListMembersInBusinessEntityResponse {
             members,
             next_page_token,
-            revision,
+            revision: moment.revision,
+            ended_by: moment.shown_ended_by(),
         }))
     }
 
@@ -162,24 +167,25 @@ impl pb::access_service_server::AccessService for AccessRpc {
         });
         let page = (message.page_size, message.page_token);
         let listed = self.list(context, subject, message.as_of, page).await?;
-        let (members, next_page_token, revision) = listed;
+        let (members, next_page_token, moment) = listed;
         Ok(Response::new(pb::ListMembersWithPermissionResponse {
             members,
             next_page_token,
-            revision,
+            revision: moment.revision,
+            ended_by: moment.shown_ended_by(),
         }))
     }
 }
 
 impl AccessRpc {
-    /// A page of a listing: who is on it, the token of the next one, and the revision.
+    /// A page of a listing: who is on it, the token of the next one, and the moment.
     async fn list(
         &self,
         context: RequestContext,
         subject: Result<Subject, Error>,
         as_of: Option<pb::AsOf>,
         (page_size, page_token): (Option<i32>, String),
-    ) -> Result<(Vec<pb::MemberWithAccess>, String, i64), Status> {
+    ) -> Result<(Vec<pb::MemberWithAccess>, String, Moment), Status> {
         let listing = subject.and_then(|subject| {
             Ok(Listing {
                 subject,
@@ -188,10 +194,10 @@ impl AccessRpc {
                 page_token,
             })
         });
-        let (members, next, revision) = listing::list(&self.0, context, listing).await?;
+        let (members, next, moment) = listing::list(&self.0, context, listing).await?;
         let next = next.map(|token| token.encode()).unwrap_or_default();
         let members = members.into_iter().map(Into::into).collect();
-        Ok((members, next, revision))
+        Ok((members, next, moment))
     }
 }
 
@@ -372,6 +378,7 @@ impl From<Remedy> for pb::Remedy {
             target: Some(remedy.target.into()),
             group_id,
             group_display_name,
+            alone: remedy.alone,
         }
     }
 }
@@ -385,7 +392,8 @@ impl From<MemberAccess> for pb::ListMemberAccessResponse {
             active,
             reach: access.reach.into(),
             permissions: access.permissions,
-            revision: access.revision,
+            revision: access.moment.revision,
+            ended_by: access.moment.shown_ended_by(),
             ..Self::default()
         };
         for grant in access.holder.grants {

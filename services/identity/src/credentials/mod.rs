@@ -11,7 +11,7 @@ use serde_json::json;
 pub(crate) use self::{
     change::{CredentialChange, update, update_for_all},
     last_use::LastUse,
-    store::{sign_in_to_all, sign_in_to_site},
+    store::{of_providers, sign_in_to_all, sign_in_to_site},
 };
 use crate::{
     authn::{self, Presented},

@@ -298,6 +298,26 @@ impl Fields for CredentialFields {
     }
 }
 
+/// The site's credentials of identity providers that are not revoked, newest first, at most so many.
+pub(crate) fn of_providers(tx: &mut SiteTx<'_, '_>, limit: i64) -> Result<Vec<Credential>, Error> {
+    let statement = sql(
+        "find providers",
+        format!(
+            "SELECT {COLUMNS} FROM credentials c \
+             WHERE c.site_id = ? AND 'provision' = ANY(c.scopes) AND c.revoked_at IS NULL \
+             ORDER BY c.credential_id DESC LIMIT ?"
+        ),
+    )
+    .bind::<SqlUuid, _>(tx.site_id())
+    .bind::<BigInt, _>(limit);
+    let site = Some(tx.site.id);
+    let rows: Vec<CredentialRow> = tx.load(statement)?;
+    Ok(rows
+        .into_iter()
+        .map(|row| row.into_credential(site))
+        .collect())
+}
+
 pub(super) fn get(tx: &mut SiteTx<'_, '_>, id: CredentialId) -> Result<Option<Credential>, Error> {
     Ok(get_several(tx, [id])?.pop())
 }

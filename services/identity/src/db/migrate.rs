@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use diesel::{Connection, PgConnection};
+use diesel::{
+    Connection, PgConnection,
+    migration::{Migration, MigrationSource as _},
+    pg::Pg,
+};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::pool::{Manager, explain};
@@ -42,6 +46,28 @@ fn lock(connection: &mut PgConnection) -> diesel::QueryResult<()> {
         std::thread::sleep(Duration::from_millis(100));
     }
     Ok(())
+}
+
+/// A migration that this binary needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Needed {
+    /// 14 digits.
+    pub(crate) version: String,
+    pub(crate) name: String,
+}
+
+/// All of them, oldest first.
+pub(crate) fn needed_migrations() -> Vec<Needed> {
+    let all: Vec<Box<dyn Migration<Pg>>> = MIGRATIONS.migrations().unwrap_or_default();
+    let mut needed: Vec<Needed> = all
+        .iter()
+        .map(|migration| Needed {
+            version: migration.name().version().to_string(),
+            name: migration.name().to_string(),
+        })
+        .collect();
+    needed.sort_by(|one, other| one.version.cmp(&other.version));
+    needed
 }
 
 /// Whether the schema is as new as this binary.

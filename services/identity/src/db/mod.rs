@@ -11,6 +11,7 @@ mod sql;
 mod tx;
 
 use std::{
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -28,6 +29,7 @@ use tokio::{
 use tracing::{Span, field};
 
 pub use self::migrate::migrate;
+pub(crate) use self::migrate::needed_migrations;
 use self::pool::{Manager, PooledPg};
 pub(crate) use self::{
     error::classify,
@@ -49,6 +51,24 @@ pub(crate) enum Finish {
     Commit,
     /// It changed nothing, or nothing that is to stay.
     Rollback,
+}
+
+/// Why the database can't be worked with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum NotReady {
+    /// It does not answer; how that shows.
+    Away(&'static str),
+    /// It lacks migrations of this binary.
+    Behind,
+}
+
+impl fmt::Display for NotReady {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Away(how) => how,
+            Self::Behind => "the database lacks migrations: run `identity migrate`",
+        })
+    }
 }
 
 /// What a transaction does.
@@ -209,25 +229,25 @@ impl Db {
     }
 
     /// Whether the database answers and has the schema of this binary.
-    pub(crate) async fn ready(&self) -> Result<(), String> {
+    pub(crate) async fn ready(&self) -> Result<(), NotReady> {
         let pool = self.pool.clone();
         let check = spawn_blocking(move || {
             let mut connection = pool
                 .get_timeout(Duration::from_secs(2))
-                .map_err(|_| "no connection to the database".to_owned())?;
+                .map_err(|_| NotReady::Away("no connection to the database"))?;
             if connection.pg.batch_execute("SELECT 1").is_err() {
                 connection.broken = true;
-                return Err("the database does not answer".to_owned());
+                return Err(NotReady::Away("the database does not answer"));
             }
             if migrate::is_current(&mut connection.pg) {
                 Ok(())
             } else {
-                Err("the database lacks migrations: run `identity migrate`".to_owned())
+                Err(NotReady::Behind)
             }
         });
         match tokio::time::timeout(Duration::from_secs(3), check).await {
             Ok(Ok(result)) => result,
-            Ok(Err(_)) | Err(_) => Err("the database does not answer".to_owned()),
+            Ok(Err(_)) | Err(_) => Err(NotReady::Away("the database does not answer")),
         }
     }
 

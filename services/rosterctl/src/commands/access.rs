@@ -305,25 +305,8 @@ fn reach_title(reason: ReachReason) -> &'static str {
 }
 
 fn explanation(explained: &ExplainAccessResponse) -> String {
-    let remedies: Vec<String> = explained
-        .remedies
-        .iter()
-        .map(|remedy| {
-            let (kind, name, _) = show::target(remedy.target.as_ref());
-            match remedy.group_display_name.as_str() {
-                "" => format!("  {kind} {name} (no group gives it)"),
-                group => format!("  {kind} {name}, by the group {group}"),
-            }
-        })
-        .collect();
-    let remedies = (!remedies.is_empty())
-        .then(|| format!("Any of these would help:\n{}", remedies.join("\n")));
-    let revision = format!("As of revision {}", explained.revision);
-    paragraphs([
-        Some(explained.sentences.join("\n")),
-        remedies,
-        Some(revision),
-    ])
+    let sentences = explained.sentences.join("\n");
+    format!("{sentences}\n\nAs of revision {}", explained.revision)
 }
 
 fn paragraphs(parts: [Option<String>; 3]) -> String {

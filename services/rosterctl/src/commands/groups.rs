@@ -111,7 +111,8 @@ The file is CSV. The names stand in the column display_name, displayName, name, 
 column is called so, in the first one, from the first row on.
 
 Each name gets a verdict, in the words that the identity provider's administrator would read. The exit code is \
-0 where every name will do, and 7 otherwise.",
+0 where every name will do, and 7 otherwise. With --offline nobody is asked whether the site has the role or the \
+business entity, so no name is called good: at best it is well formed.",
         after_help = "\
 Examples:
   rosterctl --site acme groups lint groups.csv

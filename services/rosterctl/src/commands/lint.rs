@@ -56,6 +56,8 @@ struct Known {
 enum Verdict {
     /// It will do.
     Good,
+    /// It has the form and the domain; whether its target is there, nobody was asked.
+    WellFormed,
     /// It will be kept, and grants nothing.
     Nothing,
     /// It will be refused.
@@ -306,10 +308,19 @@ fn judge(
         TargetKind::BusinessEntity => "business entity",
         _ => "role",
     };
-    (
-        Verdict::Good,
-        format!("It gives the {what} {:?}.", target.name),
-    )
+    match known {
+        Some(_) => (
+            Verdict::Good,
+            format!("It gives the {what} {:?}.", target.name),
+        ),
+        None => (
+            Verdict::WellFormed,
+            format!(
+                "It would give the {what} {:?}, if the site has it.",
+                target.name
+            ),
+        ),
+    }
 }
 
 /// The roles that a group can give, a line each.
@@ -326,6 +337,7 @@ impl Verdict {
     fn word(self) -> &'static str {
         match self {
             Self::Good => "good",
+            Self::WellFormed => "well formed, not looked up",
             Self::Nothing => "grants nothing",
             Self::Refused => "refused",
         }
@@ -429,7 +441,10 @@ mod tests {
             &site,
         );
         let words: Vec<Verdict> = verdicts.iter().map(|verdict| verdict.0).collect();
-        assert_eq!(words, [Verdict::Good, Verdict::Refused, Verdict::Refused]);
+        assert_eq!(
+            words,
+            [Verdict::WellFormed, Verdict::Refused, Verdict::Refused]
+        );
     }
 
     #[test]

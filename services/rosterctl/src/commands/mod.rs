@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 pub(crate) mod credentials;
+pub(crate) mod doctor;
 pub(crate) mod entities;
 pub(crate) mod events;
 pub(crate) mod grants;
@@ -69,6 +70,7 @@ pub(crate) async fn run(settings: &Settings, command: Command) -> Result<Outcome
         Command::Grants(command) => grants::run(settings, command).await,
         Command::Access(command) => access::run(settings, command).await,
         Command::Events(command) => events::run(settings, command).await,
+        Command::Doctor(command) => doctor::run(settings, command).await,
         Command::Export(command) => transfer::export(settings, command).await,
         Command::Import(command) => transfer::import(settings, command).await,
         Command::Completions { shell } => {

@@ -106,6 +106,7 @@ fn own_stack(folder: &Path) -> Result<StackOptions> {
             ..DevEnv::default()
         },
         inherit_settings: false,
+        variables: Vec::new(),
         stop: StopFlag::default(),
     })
 }

@@ -1,6 +1,7 @@
 //! `rosterctl events`
 
 mod tail;
+mod whom;
 
 use std::path::PathBuf;
 
@@ -9,9 +10,10 @@ use identity_proto::v1::{Event, ListEventsRequest, event_service_client::EventSe
 use prost_types::Timestamp;
 use serde_json::json;
 
+use self::whom::Names;
 use super::{LARGEST_ANSWER, Outcome, answer, named::member, print};
 use crate::{
-    arguments::parse_moment,
+    arguments::{Output, parse_moment},
     connection::{Purpose, Settings},
     failure::Failure,
     json, show,
@@ -79,7 +81,8 @@ pub(crate) struct List {
 /// Which events are followed.
 #[derive(Args, Debug)]
 pub(crate) struct Tail {
-    /// Begin after the event of this number, 0 for the first [default: with what happens from now on]
+    /// Begin after the event of this number, 0 for the first [default: with what happens from now on]. Where the file
+    /// of --state is there, it goes on from there instead
     #[arg(long, value_name = "NUMBER")]
     after: Option<i64>,
     /// Only of this kind, as member.created or 'member.*'; may be given several times
@@ -119,9 +122,13 @@ pub(super) async fn run(settings: &Settings, command: Events) -> Result<Outcome,
     let mut client =
         EventServiceClient::new(settings.channel()?).max_decoding_message_size(LARGEST_ANSWER);
     let list = answer(settings, client.list_events(request).await)?;
+    let mut names = Names::default();
+    if settings.output == Output::Table {
+        names.learn(settings, &list.events).await;
+    }
     print(
         settings,
-        || table(&list.events),
+        || table(&list.events, &names),
         || {
             let events: Vec<_> = list.events.iter().map(json::event).collect();
             json!({"events": events, "revision": list.revision, "more": list.more})
@@ -129,7 +136,7 @@ pub(super) async fn run(settings: &Settings, command: Events) -> Result<Outcome,
     )
 }
 
-fn table(events: &[Event]) -> String {
+fn table(events: &[Event], names: &Names) -> String {
     let mut table = show::table([
         "Number", "Time", "What", "Who", "Whom", "Gained", "Lost", "Trace",
     ]);
@@ -143,7 +150,7 @@ fn table(events: &[Event]) -> String {
             &show::time(event.time.as_ref()),
             &event.kind,
             show::text(actor),
-            &event.subject_id,
+            &names.whom(event),
             &event.gained.to_string(),
             &event.lost.to_string(),
             show::text(&event.trace_id),

@@ -10,7 +10,7 @@ use serde_json::json;
 use tonic::{Status, Streaming};
 use tonic_types::StatusExt;
 
-use super::Tail;
+use super::{Tail, whom::Names};
 use crate::{
     arguments::Output,
     commands::{LARGEST_ANSWER, Outcome, write_out},
@@ -36,9 +36,18 @@ pub(super) async fn run(settings: &Settings, command: Tail) -> Result<Outcome, F
         .transpose()?
         .flatten();
     let mut start = match (kept, command.after) {
-        (Some(token), _) => Some(Start::ResumeToken(token)),
+        (Some(token), after) => {
+            if let (Some(after), Some(file)) = (after, &command.state) {
+                eprintln!(
+                    "going on from where {} says, not after {after}",
+                    file.display()
+                );
+            }
+            Some(Start::ResumeToken(token))
+        }
         (None, after) => after.map(Start::After),
     };
+    let mut names = Names::default();
     let mut printed = 0;
     let mut pause = PAUSE;
     // Until the first message nothing shows that the request is right and identity there.
@@ -53,7 +62,10 @@ pub(super) async fn run(settings: &Settings, command: Tail) -> Result<Outcome, F
                 };
                 (began, pause) = (true, PAUSE);
                 if let Some(Message::Event(event)) = &message.message {
-                    let line = line(settings, event, &message.resume_token);
+                    if settings.output == Output::Table {
+                        names.learn(settings, std::slice::from_ref(event)).await;
+                    }
+                    let line = line(settings, event, &names, &message.resume_token);
                     if !write_out(line.as_bytes())? {
                         return Ok(Outcome::Done);
                     }
@@ -119,7 +131,7 @@ fn silent() -> Status {
     Status::unavailable("nothing came for a while")
 }
 
-fn line(settings: &Settings, event: &Event, resume_token: &str) -> String {
+fn line(settings: &Settings, event: &Event, names: &Names, resume_token: &str) -> String {
     if settings.output == Output::Json {
         let mut object = json::event(event);
         object["resume_token"] = json!(resume_token);
@@ -132,7 +144,7 @@ fn line(settings: &Settings, event: &Event, resume_token: &str) -> String {
         event.site_domain,
         event.number,
         event.kind,
-        event.subject_id,
+        names.whom(event),
         show::text(&actor.label),
     );
     if event.gained > 0 || event.lost > 0 {

@@ -268,6 +268,12 @@ pub(super) fn find(columns: &'static [Column], path: &str) -> Result<&'static Co
     found.ok_or_else(|| unknown(columns, path))
 }
 
+/// The columns' names, as the first line of CSV may have them.
+pub(super) fn listed(columns: &[Column]) -> String {
+    let paths: Vec<&str> = columns.iter().map(|column| column.path).collect();
+    paths.join(", ")
+}
+
 fn unknown(columns: &[Column], path: &str) -> String {
     let paths: Vec<String> = columns
         .iter()

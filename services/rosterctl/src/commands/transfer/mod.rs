@@ -23,7 +23,7 @@ use self::{
 use super::{Outcome, groups::Prefix, print};
 use crate::{arguments::DryRun, connection::Settings, failure::Failure, show};
 
-/// Writes what a site has to a file.
+/// Write members, groups or grants to a file
 #[derive(Args, Debug)]
 #[command(
     long_about = "\
@@ -50,24 +50,10 @@ pub(crate) struct Export {
     format: Option<Format>,
 }
 
-/// Makes what a file says.
+/// Make members, groups or grants from a file; safe to run again
 #[derive(Args, Debug)]
 #[command(
-    long_about = "\
-Make members, groups or grants from a file; safe to run again.
-
-A row is known by its name: a member by user_name, a group by display_name, a grant by member and target. What is \
-there already is changed where the row says otherwise, and left alone where it does not, so an import that was \
-stopped is finished by running it again. A column that the file does not have is left as it is; an empty one is \
-cleared. A row that is refused does not stop the others: it is written, with the reason, to a file of errors.
-
-Columns of members: user_name, external_id, active, entitlements.roles, entitlements.business_entities (names), \
-profile.name.given_name and the other attributes of the contract's MemberProfile.
-Columns of groups: display_name, external_id, target.kind (role, business_entity, or empty for none), target.name, \
-members (user names; in CSV with space between them). Without target.kind the target follows from the name, by the \
-convention.
-Columns of grants: user_name, target.kind, target.name, reason, end_time.
-Lists stand in CSV as JSON.",
+    long_about = about_import(),
     after_help = "\
 Examples:
   rosterctl --site acme import members people.csv --dry-run
@@ -97,6 +83,37 @@ pub(crate) struct Import {
     prefix: Prefix,
     #[command(flatten)]
     dry_run: DryRun,
+}
+
+/// What `import --help` says, with the columns as the reader takes them.
+fn about_import() -> String {
+    format!(
+        "\
+Make members, groups or grants from a file; safe to run again.
+
+A row is known by its name: a member by user_name, a group by display_name, a grant by member and target. What is \
+there already is changed where the row says otherwise, and left alone where it does not, so an import that was \
+stopped is finished by running it again. A column that the file does not have is left as it is; an empty one is \
+cleared. A row that is refused does not stop the others: it is written, with the reason, to a file of errors.
+
+The first line of CSV names the columns that the file has, in any order. JSON Lines have the same names, each part \
+before a dot an object.
+
+Columns of members:
+  {}
+Columns of groups:
+  {}
+Columns of grants:
+  {}
+
+target.kind is role or business_entity, of a group also empty, for none; without the column a group's target follows \
+from its name, by the convention. members are user names, in CSV with space between them. Entitlements are lists of \
+names. Lists stand in CSV as JSON, such as [{{\"value\": \"ann@acme.example\", \"type\": \"work\", \"primary\": true}}] for \
+profile.emails. active is true or false, end_time a time such as 2026-10-01T12:00:00Z.",
+        columns::listed(MEMBERS),
+        columns::listed(GROUPS),
+        columns::listed(GRANTS),
+    )
 }
 
 /// What files hold.

@@ -1,0 +1,201 @@
+//! The whole chain as it is in production, with other people's programs: Prometheus scrapes both services and keeps our
+//! rules unchanged, Alertmanager passes an alert on. Run by `make test-monitoring`, which sees to it that they are
+//! installed; elsewhere it is skipped.
+
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use identity_tests::{
+    collector::Collector,
+    database::server,
+    faults::Proxy,
+    scim,
+    world::{Settings, World},
+};
+use roster_stack::{
+    monitors::{MonitorOptions, Monitors},
+    ports::free_port,
+};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    sync::mpsc,
+};
+
+/// Set where it is to run.
+const WANTED: &str = "ROSTER_TEST_MONITORING";
+
+/// Takes what Alertmanager sends: the alerts of each message.
+async fn webhook() -> (String, mpsc::UnboundedReceiver<Value>) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (sender, alerts) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut message = Vec::new();
+            let mut buffer = [0; 4096];
+            // One request a connection: the body is there when it can be read as JSON.
+            while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+                message.extend_from_slice(&buffer[..count]);
+                let text = String::from_utf8_lossy(&message);
+                let body = text
+                    .split_once("\r\n\r\n")
+                    .map(|(_, body)| serde_json::from_str(body));
+                if let Some(Ok(body)) = body {
+                    let answer =
+                        "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                    let _test_is_over = sender.send(body);
+                    break;
+                }
+            }
+        }
+    });
+    (url, alerts)
+}
+
+/// Asks Prometheus until the answer is there.
+async fn asked(port: u16, path: &str, good: impl Fn(&Value) -> bool) -> Value {
+    let url = format!("http://127.0.0.1:{port}/api/v1/{path}");
+    let patience = Instant::now() + Duration::from_secs(30);
+    loop {
+        let answer = reqwest::get(&url).await.unwrap().text().await.unwrap();
+        // Until it is ready it answers with a sentence.
+        if let Ok(answer) = serde_json::from_str::<Value>(&answer)
+            && good(&answer["data"])
+        {
+            return answer["data"].clone();
+        }
+        assert!(Instant::now() < patience, "{path}: {answer}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prometheus_scrapes_both_and_a_cut_database_reaches_who_is_on_call() {
+    if std::env::var_os(WANTED).is_none() {
+        println!("skipped: {WANTED} is not set");
+        return;
+    }
+    let proxy = Proxy::before(server().cluster.port()).await;
+    let collector = Collector::start().await.unwrap();
+    let world = World::with(Settings {
+        database_port: Some(proxy.port()),
+        identity: collector.variables(),
+        facade: collector.variables(),
+        ..Settings::default()
+    })
+    .await;
+    let acme = world.acme().await;
+    let (url, mut alerts) = webhook().await;
+    let folder = tempfile::tempdir().unwrap();
+    let options = MonitorOptions {
+        folder: folder.path().to_owned(),
+        prometheus: free_port().unwrap(),
+        alertmanager: free_port().unwrap(),
+        targets: vec![
+            ("facade", world.facade.admin_port()),
+            ("identity", world.identity.admin_port()),
+        ],
+        webhook: Some(url),
+    };
+    let port = options.prometheus;
+    let _monitors =
+        tokio::task::spawn_blocking(move || Monitors::start(&options, &server().guard).unwrap())
+            .await
+            .unwrap();
+
+    // Both are scraped, and every rule can be worked out.
+    let list = |data: &Value| data.as_array().map_or(0, Vec::len);
+    asked(port, "query?query=up==1", |data| list(&data["result"]) == 2).await;
+    let rules = asked(port, "rules", |data| {
+        let groups = data["groups"].as_array().unwrap();
+        let rules = groups
+            .iter()
+            .flat_map(|group| group["rules"].as_array().unwrap());
+        rules.clone().count() > 30 && rules.clone().all(|rule| rule["health"] == "ok")
+    })
+    .await;
+    assert!(rules.to_string().contains("RosterDatabaseDown"));
+    // An exemplar leads from a duration to the trace that the collector has, from the facade to SQL.
+    let made = acme
+        .scim
+        .post("/Users", &scim::user("ann@acme.example"))
+        .await
+        .is(201);
+    let now = chrono::Utc::now().timestamp();
+    let exemplars = format!(
+        "query_exemplars?query=http_server_request_duration_seconds_bucket&start={}&end={}",
+        now - 60,
+        now + 60
+    );
+    asked(port, &exemplars, |data| {
+        data.to_string().contains(made.trace_id())
+    })
+    .await;
+    let spans = collector.trace(made.trace_id(), 8).await;
+    for name in [
+        "POST /{domain}/scim/v2/Users",
+        "identity.v1.MemberService/CreateMember",
+        "insert member",
+        "COMMIT",
+    ] {
+        assert!(spans.iter().any(|span| span.span.name == name), "{name}");
+    }
+    // Prometheus' own linter has nothing to say of the names.
+    for service in [&world.facade, &world.identity] {
+        let mut promtool = Command::new("promtool")
+            .args(["check", "metrics"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let metrics = service.metrics().unwrap();
+        promtool
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(metrics.as_bytes())
+            .unwrap();
+        let output = promtool.wait_with_output().unwrap();
+        let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
+        // But of the one that is OpenTelemetry's.
+        let complaints = complaints
+            .lines()
+            .filter(|line| !line.starts_with("db_client_connection_count non-histogram"));
+        assert_eq!(complaints.collect::<Vec<_>>(), Vec::<&str>::new());
+    }
+
+    // The fault, and a minute later the alert, with the way to its runbook.
+    proxy.cut();
+    let patience = Duration::from_secs(120);
+    let fired = async |status: &str| loop {
+        let message = alerts.recv().await.unwrap();
+        let all = message["alerts"].as_array().unwrap();
+        let found = all.iter().find(|alert| {
+            alert["labels"]["alertname"] == "RosterDatabaseDown" && alert["status"] == *status
+        });
+        if let Some(alert) = found {
+            return alert.clone();
+        }
+    };
+    let mut fired = fired;
+    let alert = tokio::time::timeout(patience, fired("firing"))
+        .await
+        .unwrap();
+    assert_eq!(alert["labels"]["severity"], "page");
+    assert_eq!(alert["labels"]["job"], "identity");
+    assert_eq!(
+        alert["annotations"]["runbook_url"],
+        "docs/runbooks/RosterDatabaseDown.md"
+    );
+    proxy.mend();
+    tokio::time::timeout(patience, fired("resolved"))
+        .await
+        .unwrap();
+}

@@ -1,0 +1,252 @@
+//! What watches over Roster: each alert has its runbook, and rules and dashboards ask for metrics that there are.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
+
+use identity_tests::rules::{Asked, asked, dashboards, files, repository, rules};
+use serde_json::Value;
+
+/// What Prometheus itself adds: labels of a target, and metrics about them.
+const TARGET: [&str; 2] = ["job", "instance"];
+const OF_PROMETHEUS: [&str; 2] = ["up", "ALERTS"];
+
+/// The metrics of docs/metrics.md, which another test holds to the processes: their labels by their name.
+fn documented() -> BTreeMap<String, BTreeSet<String>> {
+    let page = fs::read_to_string(repository().join("docs/metrics.md")).unwrap();
+    let mut metrics = BTreeMap::new();
+    for line in page.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").collect();
+        if cells.len() < 4 && !line.contains("| |") {
+            continue;
+        }
+        let cells: Vec<&str> = line.trim_matches('|').split('|').collect();
+        let quoted = |cell: &str| -> BTreeSet<String> {
+            cell.split('`')
+                .skip(1)
+                .step_by(2)
+                .map(str::to_owned)
+                .collect()
+        };
+        let (name, labels) = (quoted(cells[0]), quoted(cells[2]));
+        let name = name.into_iter().next().unwrap();
+        match cells[1].trim() {
+            "histogram" => {
+                for suffix in ["_bucket", "_sum", "_count"] {
+                    let mut labels = labels.clone();
+                    labels.insert("le".to_owned());
+                    metrics.insert(format!("{name}{suffix}"), labels);
+                }
+            }
+            _ => {
+                metrics.insert(name, labels);
+            }
+        }
+    }
+    metrics
+}
+
+/// Asserts that there is everything that is asked for.
+#[track_caller]
+fn exists(asked: &Asked, place: &str) {
+    let documented = documented();
+    let recorded: BTreeSet<String> = rules().into_iter().map(|rule| rule.record).collect();
+    let mut labels: BTreeSet<&str> = TARGET.into();
+    for metric in &asked.metrics {
+        if let Some(known) = documented.get(metric) {
+            labels.extend(known.iter().map(String::as_str));
+        } else if recorded.contains(metric) {
+            labels.insert("objective");
+        } else {
+            assert!(
+                OF_PROMETHEUS.contains(&metric.as_str()),
+                "{place}: no metric {metric}"
+            );
+            labels.extend(["alertname", "alertstate"]);
+        }
+    }
+    for (label, _) in &asked.labels {
+        assert!(labels.contains(label.as_str()), "{place}: no label {label}");
+    }
+}
+
+#[test]
+fn every_alert_has_a_runbook_and_every_runbook_an_alert() {
+    let mut alerts = BTreeSet::new();
+    for rule in rules().iter().filter(|rule| !rule.alert.is_empty()) {
+        let name = &rule.alert;
+        assert!(alerts.insert(name.clone()), "{name} twice");
+        assert!(name.starts_with("Roster"), "{name}");
+        assert!(
+            ["page", "ticket"].contains(&rule.settings["severity"].as_str()),
+            "{name}"
+        );
+        assert!(
+            rule.settings.contains_key("for") && rule.settings.contains_key("summary"),
+            "{name}"
+        );
+        let path = format!("docs/runbooks/{name}.md");
+        assert_eq!(rule.settings["runbook_url"], path);
+        let page = fs::read_to_string(repository().join(&path)).unwrap_or_default();
+        assert!(page.starts_with(&format!("# {name}\n")), "{path}");
+        for part in [
+            "\n## What it means\n",
+            "\n## How to look\n",
+            "\n## What to do\n",
+        ] {
+            let (_, text) = page
+                .split_once(part)
+                .unwrap_or_else(|| panic!("{path}: {part}"));
+            assert!(text.trim().len() > 80, "{path}: {part}");
+        }
+    }
+    assert!(alerts.len() > 10);
+    let pages: BTreeSet<String> = files("docs/runbooks", "md")
+        .iter()
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+        .filter(|name| name != "README")
+        .collect();
+    assert_eq!(pages, alerts);
+}
+
+#[test]
+fn rules_ask_for_metrics_and_labels_that_there_are() {
+    let all = rules();
+    assert!(all.len() > 30);
+    for rule in &all {
+        let asked = asked(&rule.expr);
+        assert!(
+            !asked.metrics.is_empty() || rule.expr.starts_with("vector("),
+            "{rule:?}"
+        );
+        exists(&asked, &format!("{}{}", rule.alert, rule.record));
+    }
+}
+
+#[test]
+fn runbooks_and_objectives_ask_for_metrics_that_there_are() {
+    let mut pages = files("docs/runbooks", "md");
+    pages.push(repository().join("docs/objectives.md"));
+    let mut count = 0;
+    for page in pages {
+        let text = fs::read_to_string(&page).unwrap();
+        for block in text.split("```promql\n").skip(1) {
+            exists(
+                &asked(block.split("```").next().unwrap()),
+                &page.display().to_string(),
+            );
+            count += 1;
+        }
+    }
+    assert!(count > 10, "{count}");
+}
+
+#[test]
+fn the_page_of_objectives_is_the_one_that_the_rules_keep() {
+    let page = fs::read_to_string(repository().join("docs/objectives.md")).unwrap();
+    let mut objectives = BTreeSet::new();
+    for rule in rules()
+        .iter()
+        .filter(|rule| rule.record == "roster:objective_budget:ratio")
+    {
+        let name = rule.settings["objective"].clone();
+        let budget: f64 = rule
+            .expr
+            .trim_start_matches("vector(")
+            .trim_end_matches(')')
+            .parse()
+            .unwrap();
+        let percent = format!("{} %", (1000.0 - 1000.0 * budget).round() / 10.0);
+        let row = page
+            .lines()
+            .find(|line| line.contains(&format!("| `{name}` |")));
+        let row = row.unwrap_or_else(|| panic!("{name} is not in docs/objectives.md"));
+        assert!(row.contains(&percent), "{name}: {percent}");
+        objectives.insert(name);
+    }
+    let listed = page.lines().filter(|line| line.starts_with("| `")).count();
+    assert_eq!(listed, objectives.len());
+    // Each has its measure over every span that the alerts look at.
+    for span in ["5m", "30m", "1h", "6h"] {
+        let record = format!("roster:objective_missed:ratio_rate{span}");
+        let measured: BTreeSet<String> = rules()
+            .into_iter()
+            .filter(|rule| rule.record == record)
+            .map(|rule| rule.settings["objective"].clone())
+            .collect();
+        assert_eq!(measured, objectives, "{span}");
+    }
+}
+
+#[test]
+fn dashboards_ask_for_metrics_that_there_are_and_show_all_of_them() {
+    let mut shown = BTreeSet::new();
+    let (mut uids, mut titles) = (BTreeSet::new(), BTreeSet::new());
+    for (name, dashboard) in dashboards() {
+        assert!(uids.insert(dashboard["uid"].as_str().unwrap().to_owned()));
+        assert!(titles.insert(dashboard["title"].as_str().unwrap().to_owned()));
+        let panels = dashboard["panels"].as_array().unwrap();
+        let ids: BTreeSet<i64> = panels
+            .iter()
+            .map(|panel| panel["id"].as_i64().unwrap())
+            .collect();
+        assert_eq!(ids.len(), panels.len(), "{name}");
+        for panel in panels.iter().filter(|panel| panel["type"] != "row") {
+            let place = format!("{name}: {}", panel["title"]);
+            assert_eq!(panel["datasource"]["uid"], "${datasource}", "{place}");
+            for target in panel["targets"].as_array().unwrap() {
+                let expr = target["expr"].as_str().unwrap();
+                let asked = asked(expr);
+                exists(&asked, &place);
+                // A point of a histogram leads to its trace.
+                assert_eq!(
+                    target["exemplar"],
+                    Value::Bool(expr.contains("_bucket")),
+                    "{place}"
+                );
+                shown.extend(asked.metrics);
+            }
+        }
+    }
+    // What is counted and nobody sees was counted for nothing.
+    for metric in documented().keys() {
+        let family = metric
+            .trim_end_matches("_bucket")
+            .trim_end_matches("_count")
+            .trim_end_matches("_sum");
+        let of_family = shown.iter().any(|shown| shown.starts_with(family));
+        assert!(of_family, "no dashboard shows {metric}");
+    }
+}
+
+#[test]
+fn promtool_is_asked_about_every_alert_with_series_that_there_are() {
+    let (mut fires, mut rests) = (BTreeSet::new(), BTreeSet::new());
+    for path in files("tests/promtool", "yaml") {
+        let text = fs::read_to_string(&path).unwrap();
+        for series in text.split("series: '").skip(1) {
+            exists(
+                &asked(series.split('\'').next().unwrap()),
+                &path.display().to_string(),
+            );
+        }
+        for check in text.split("alertname: ").skip(1) {
+            let mut lines = check.lines();
+            let alert = lines.next().unwrap().to_owned();
+            let rest = lines.next().unwrap().trim();
+            match rest {
+                "exp_alerts: []" => rests.insert(alert),
+                "exp_alerts:" => fires.insert(alert),
+                other => panic!("{other}"),
+            };
+        }
+    }
+    let alerts: BTreeSet<String> = rules()
+        .into_iter()
+        .map(|rule| rule.alert)
+        .filter(|name| !name.is_empty())
+        .collect();
+    assert_eq!(fires, alerts, "each is shown to fire");
+    assert_eq!(rests, alerts, "and to rest");
+}

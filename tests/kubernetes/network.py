@@ -1,0 +1,194 @@
+"""What must hold of the ways between pods, and to and from outside. A rule yields a sentence for each thing that is
+wrong."""
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from objects import name_of, namespace_of, selects
+
+
+def rules_of(policy):
+    """Each rule of a policy: whether it is one for what comes in, its peers, its ports."""
+    for rule in policy["spec"].get("ingress") or []:
+        yield "in", rule.get("from"), rule.get("ports")
+    for rule in policy["spec"].get("egress") or []:
+        yield "out", rule.get("to"), rule.get("ports")
+
+
+def nothing_is_open_by_default(objects):
+    """Both ways of every pod are the matter of some policy, and what comes to the services' namespace later is
+    denied by one that allows nothing."""
+    policies = objects.of("NetworkPolicy")
+    for owner, namespace, labels in objects.selectable():
+        ways = set()
+        for policy in policies:
+            if namespace_of(policy) == namespace and selects(policy["spec"]["podSelector"], labels):
+                ways |= set(policy["spec"]["policyTypes"])
+        if ways != {"Ingress", "Egress"}:
+            yield f"{owner}: nothing denies what no policy allows"
+    closed = [
+        policy
+        for policy in policies
+        if namespace_of(policy) == "roster"
+        and policy["spec"]["podSelector"] == {}
+        and set(policy["spec"]["policyTypes"]) == {"Ingress", "Egress"}
+        and not list(rules_of(policy))
+    ]
+    if not closed:
+        yield "nothing denies what no policy allows to a pod that is added"
+
+
+def every_way_is_named(objects):
+    for policy in objects.of("NetworkPolicy"):
+        for direction, peers, ports in rules_of(policy):
+            where = f"{name_of(policy)}, {direction}"
+            if not peers:
+                yield f"{where}: to or from anywhere"
+            if not ports or any("port" not in port for port in ports):
+                yield f"{where}: at any port"
+            for peer in peers or []:
+                if "ipBlock" in peer:
+                    network = ipaddress.ip_network(peer["ipBlock"]["cidr"])
+                    if network.prefixlen < (20 if network.version == 4 else 56):
+                        yield f"{where}: {network} is wide open"
+                elif not any(any(selector.values()) for selector in peer.values() if selector):
+                    yield f"{where}: every pod of every namespace"
+
+
+def peers_here(objects, policy, peers):
+    """Of the peers, those whose pods are among the objects: a namespace and a selector. What is named with its
+    namespace may be somebody else's."""
+    for peer in peers or []:
+        selector = peer.get("podSelector", {})
+        if "namespaceSelector" in peer:
+            namespace = peer["namespaceSelector"].get("matchLabels", {}).get("kubernetes.io/metadata.name")
+            if is_there(objects, namespace, selector):
+                yield namespace, selector
+        elif "podSelector" in peer:
+            yield namespace_of(policy), selector
+
+
+def is_there(objects, namespace, selector):
+    return any(at == namespace and selects(selector, labels) for _, at, labels in objects.selectable())
+
+
+def policies_fit_the_pods(objects):
+    for policy in objects.of("NetworkPolicy"):
+        own = (namespace_of(policy), policy["spec"]["podSelector"])
+        if not is_there(objects, *own):
+            yield f"{name_of(policy)}: selects no pod"
+        for direction, peers, ports in rules_of(policy):
+            here = list(peers_here(objects, policy, peers))
+            for end in here:
+                if not is_there(objects, *end):
+                    yield f"{name_of(policy)}, {direction}: names a pod that there is not"
+            ends = [own] if direction == "in" else here
+            for pod in objects.pods():
+                if not any(pod.namespace == at and selects(selector, pod.labels) for at, selector in ends):
+                    continue
+                for port in ports or []:
+                    if port.get("port") not in pod.ports():
+                        yield f"{name_of(policy)}, {direction}: {pod.owner} has no port {port.get('port')}"
+
+
+def services_lead_to_pods(objects):
+    for service in objects.of("Service"):
+        selector = {"matchLabels": service["spec"]["selector"]}
+        behind = [
+            pod
+            for pod in objects.pods()
+            if pod.namespace == namespace_of(service) and selects(selector, pod.labels)
+        ]
+        if not behind:
+            yield f"{name_of(service)}: selects no pod"
+        for pod in behind:
+            for port in service["spec"]["ports"]:
+                if port.get("targetPort", port["port"]) not in pod.ports():
+                    yield f"{name_of(service)}: {pod.owner} has no port {port.get('targetPort')}"
+
+
+def identity_is_headless(objects):
+    if objects.get("Service", "identity")["spec"].get("clusterIP") != "None":
+        yield "Service identity: has one address, so that clients can't spread their calls"
+
+
+def the_facade_reaches_identity_by_mutual_tls(objects):
+    settings = objects.settings(objects.get("Deployment", "facade")["spec"]["template"]["spec"])
+    url = urlsplit(settings["ROSTER_IDENTITY_URL"])
+    service = objects.find("Service", url.hostname)
+    if service is None or url.port not in [port["port"] for port in service["spec"]["ports"]]:
+        yield f"there is no Service for {url.netloc}"
+    certificates = {one["metadata"]["name"]: one["spec"] for one in objects.of("Certificate")}
+    if url.scheme != "https" or url.hostname not in certificates["identity"]["dnsNames"]:
+        yield f"identity has no certificate for {url.geturl()}"
+    of_identity = objects.settings(objects.get("Deployment", "identity")["spec"]["template"]["spec"])
+    wanted = {
+        "identity": (of_identity, ["ROSTER_TLS_CERT", "ROSTER_TLS_KEY", "ROSTER_TLS_CLIENT_CA"], "server auth"),
+        "facade": (settings, ["ROSTER_IDENTITY_CERT", "ROSTER_IDENTITY_KEY", "ROSTER_IDENTITY_CA"], "client auth"),
+    }
+    for name, (known, variables, usage) in wanted.items():
+        for variable in variables:
+            if variable not in known:
+                yield f"{name}: {variable} is not set"
+        if usage not in certificates[name]["usages"]:
+            yield f"{name}: its certificate is not one for {usage}"
+    if len({one["issuerRef"]["name"] for name, one in certificates.items() if name in wanted}) != 1:
+        yield "identity and the facade are not known to one authority"
+
+
+def certificates_have_an_issuer(objects):
+    for certificate in objects.of("Certificate"):
+        issuer = certificate["spec"]["issuerRef"]
+        if issuer["kind"] == "Issuer" and objects.find("Issuer", issuer["name"]) is None:
+            yield f"{name_of(certificate)}: there is no Issuer {issuer['name']}"
+    made = {one["spec"]["secretName"] for one in objects.of("Certificate")}
+    for issuer in objects.of("Issuer"):
+        if "ca" in issuer["spec"] and issuer["spec"]["ca"]["secretName"] not in made:
+            yield f"{name_of(issuer)}: nothing makes its authority"
+
+
+def the_ingress_leads_to_the_facade_by_its_public_name(objects):
+    settings = objects.settings(objects.get("Deployment", "facade")["spec"]["template"]["spec"])
+    for ingress in objects.of("Ingress"):
+        secured = [host for tls in ingress["spec"].get("tls", []) for host in tls["hosts"]]
+        for rule in ingress["spec"]["rules"]:
+            if rule["host"] not in secured:
+                yield f"{name_of(ingress)}: {rule['host']} is served without TLS"
+            if settings.get("ROSTER_PUBLIC_URL") != f"https://{rule['host']}":
+                yield f"{name_of(ingress)}: ROSTER_PUBLIC_URL is not https://{rule['host']}"
+            for path in rule["http"]["paths"]:
+                backend = path["backend"]["service"]
+                service = objects.find("Service", backend["name"])
+                ports = [port["name"] for port in service["spec"]["ports"]] if service else []
+                if backend["port"]["name"] not in ports:
+                    yield f"{name_of(ingress)}: there is no {backend['name']} at {backend['port']['name']}"
+                if backend["port"]["name"] == "admin":
+                    yield f"{name_of(ingress)}: the admin port is open to the world"
+
+
+def the_scrapes_find_their_pods(objects):
+    for monitor in objects.of("ServiceMonitor"):
+        found = [
+            service
+            for service in objects.of("Service")
+            if selects(monitor["spec"]["selector"], service["metadata"].get("labels", {}))
+        ]
+        if not found:
+            yield f"{name_of(monitor)}: selects no Service"
+        for service in found:
+            for endpoint in monitor["spec"]["endpoints"]:
+                if endpoint["port"] not in [port["name"] for port in service["spec"]["ports"]]:
+                    yield f"{name_of(monitor)}: {name_of(service)} has no port {endpoint['port']}"
+
+
+RULES = [
+    nothing_is_open_by_default,
+    every_way_is_named,
+    policies_fit_the_pods,
+    services_lead_to_pods,
+    identity_is_headless,
+    the_facade_reaches_identity_by_mutual_tls,
+    certificates_have_an_issuer,
+    the_ingress_leads_to_the_facade_by_its_public_name,
+    the_scrapes_find_their_pods,
+]

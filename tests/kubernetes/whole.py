@@ -1,0 +1,179 @@
+"""What must hold of an overlay as a whole. A rule yields a sentence for each thing that is wrong."""
+
+import re
+from pathlib import PurePosixPath
+
+from conftest import K8S
+from objects import name_of, namespace_of, selects
+
+# Prometheus and Grafana run there already.
+OTHERS_NAMESPACES = {"monitoring"}
+
+
+def documented_secrets():
+    """The secrets that k8s/README.md tells an operator to make: the rows of its table."""
+    known = {}
+    for name, keys in re.findall(r"^\| `([a-z-]+)` \| ([^|]*`[^|]*) \|", (K8S / "README.md").read_text(), re.M):
+        known[name] = set(re.findall(r"`([^`]+)`", keys))
+    return known
+
+
+def secrets_of(objects):
+    """The keys of every secret that there will be, by its name."""
+    known = documented_secrets()
+    for one in objects.of("Secret"):
+        known[one["metadata"]["name"]] = set(one.get("data", {})) | set(one.get("stringData", {}))
+    for one in objects.of("Certificate"):
+        known[one["spec"]["secretName"]] = {"tls.crt", "tls.key", "ca.crt"}
+    for one in objects.of("Cluster"):
+        known[one["metadata"]["name"] + "-app"] = {"uri", "username", "password"}
+        known[one["metadata"]["name"] + "-ca"] = {"ca.crt"}
+    return known
+
+
+def what_is_referred_to_exists(objects):
+    secrets = secrets_of(objects)
+    maps = {one["metadata"]["name"] for one in objects.of("ConfigMap")}
+    for pod in objects.pods():
+        wanted = []
+        for container in pod.containers:
+            for variable in container.get("env", []):
+                reference = variable.get("valueFrom", {}).get("secretKeyRef")
+                if reference is not None:
+                    wanted.append((reference["name"], reference["key"]))
+            for source in container.get("envFrom", []):
+                if source["configMapRef"]["name"] not in maps:
+                    yield f"{pod.owner}: there is no ConfigMap {source['configMapRef']['name']}"
+            volumes = {volume["name"] for volume in pod.spec.get("volumes", [])}
+            for mount in container.get("volumeMounts", []):
+                if mount["name"] not in volumes:
+                    yield f"{pod.owner}: there is no volume {mount['name']}"
+        for volume in pod.spec.get("volumes", []):
+            if "configMap" in volume and volume["configMap"]["name"] not in maps:
+                yield f"{pod.owner}: there is no ConfigMap {volume['configMap']['name']}"
+            if "secret" in volume:
+                secret = volume["secret"]
+                wanted += [(secret["secretName"], item["key"]) for item in secret.get("items", [])]
+                wanted.append((secret["secretName"], None))
+        for name, key in wanted:
+            if name not in secrets or (key is not None and key not in secrets[name]):
+                yield f"{pod.owner}: nobody makes the Secret {name} with {key}"
+
+
+def files_in_settings_are_mounted(objects):
+    secrets = secrets_of(objects)
+    for pod in objects.pods():
+        if not any(image in pod.spec["containers"][0]["image"] for image in ("roster/identity", "roster/facade")):
+            continue
+        volumes = {volume["name"]: volume["secret"] for volume in pod.spec["volumes"]}
+        files = set()
+        for mount in pod.spec["containers"][0]["volumeMounts"]:
+            secret = volumes[mount["name"]]
+            names = {item["path"] for item in secret.get("items", [])} or secrets[secret["secretName"]]
+            files |= {str(PurePosixPath(mount["mountPath"]) / name) for name in names}
+        for name, value in objects.settings(pod.spec).items():
+            if isinstance(value, str) and value.startswith("/") and value not in files:
+                yield f"{pod.owner}: {name} is {value}, which is not mounted"
+
+
+def no_secret_stands_in_the_repository(objects):
+    for one in objects.of("Secret"):
+        yield f"{name_of(one)}: its value can be read by whoever can read this"
+
+
+def all_is_in_its_namespace(objects):
+    made = {one["metadata"]["name"] for one in objects.of("Namespace")}
+    for one in objects.all:
+        if one["kind"] != "Namespace" and namespace_of(one) not in made | OTHERS_NAMESPACES:
+            yield f"{name_of(one)}: is in {namespace_of(one)}, which there is not"
+    for one in objects.of("Namespace"):
+        if one["metadata"].get("labels", {}).get("pod-security.kubernetes.io/enforce") != "restricted":
+            yield f"{name_of(one)}: does not enforce the restricted standard"
+
+
+def budgets_and_autoscalers_have_a_subject(objects):
+    for budget in objects.of("PodDisruptionBudget"):
+        if not any(selects(budget["spec"]["selector"], pod.labels) for pod in objects.pods()):
+            yield f"{name_of(budget)}: selects no pod"
+    for scaler in objects.of("HorizontalPodAutoscaler"):
+        target = scaler["spec"]["scaleTargetRef"]
+        found = objects.find(target["kind"], target["name"])
+        if found is None:
+            yield f"{name_of(scaler)}: there is no {target['kind']} {target['name']}"
+        elif "replicas" in found["spec"]:
+            yield f"{name_of(found)}: sets replicas, against its autoscaler"
+
+
+def a_lost_machine_is_not_noticed(objects):
+    """Several pods, on several machines, of which an operator's drain takes one at a time."""
+    for name in ("identity", "facade"):
+        deployment = objects.get("Deployment", name)
+        labels = deployment["spec"]["template"]["metadata"]["labels"]
+        scaler = objects.find("HorizontalPodAutoscaler", name)
+        if scaler is None or scaler["spec"]["minReplicas"] < 2:
+            yield f"{name}: may run as one pod"
+        if not any(selects(one["spec"]["selector"], labels) for one in objects.of("PodDisruptionBudget")):
+            yield f"{name}: all of its pods may be evicted at once"
+        spread = deployment["spec"]["template"]["spec"].get("topologySpreadConstraints", [])
+        if {one["topologyKey"] for one in spread} != {"kubernetes.io/hostname", "topology.kubernetes.io/zone"}:
+            yield f"{name}: may run on one machine, or in one zone"
+        if any(not selects(one["labelSelector"], labels) for one in spread):
+            yield f"{name}: spreads the pods of somebody else"
+        rolling = deployment["spec"]["strategy"]["rollingUpdate"]
+        if rolling["maxUnavailable"] != 0:
+            yield f"{name}: a rollout takes pods away before there are others"
+
+
+def the_database_has_a_connection_for_each(objects):
+    identity = objects.get("Deployment", "identity")
+    pods = objects.get("HorizontalPodAutoscaler", "identity")["spec"]["maxReplicas"]
+    pods += identity["spec"]["strategy"]["rollingUpdate"]["maxSurge"]
+    pool = int(objects.settings(identity["spec"]["template"]["spec"])["ROSTER_DB_POOL"])
+    for cluster in objects.of("Cluster"):
+        most = int(cluster["spec"]["postgresql"]["parameters"]["max_connections"])
+        # The migration, the operator, standbys, a person.
+        if pods * pool + 20 > most:
+            yield f"{name_of(cluster)}: {pods} pods times {pool} connections, of {most}"
+        if cluster["spec"]["instances"] < 3 or "synchronous" not in cluster["spec"]["postgresql"]:
+            yield f"{name_of(cluster)}: a lost machine loses what was acknowledged, or stops the service"
+
+
+def the_migration_goes_first(objects):
+    """It has what it needs by one label, so that it can be applied alone, and comes before the rollout."""
+    job = objects.get("Job", "migration")
+    if objects.settings(job["spec"]["template"]["spec"])["DATABASE_URL"] != (
+        objects.settings(objects.get("Deployment", "identity")["spec"]["template"]["spec"])["DATABASE_URL"]
+    ):
+        yield "the migration has another database"
+    images = [
+        one["spec"]["template"]["spec"]["containers"][0]["image"]
+        for one in (job, objects.get("Deployment", "identity"))
+    ]
+    if len(set(images)) != 1:
+        yield f"the migration is of another release: {images}"
+    needed = [job, objects.get("ServiceAccount", job["spec"]["template"]["spec"]["serviceAccountName"])]
+    for source in job["spec"]["template"]["spec"]["containers"][0]["envFrom"]:
+        needed.append(objects.get("ConfigMap", source["configMapRef"]["name"]))
+    for one in needed:
+        if one["metadata"].get("labels", {}).get("app.kubernetes.io/component") != "migration":
+            yield f"{name_of(one)}: is not applied with the migration"
+    waves = [
+        int(one["metadata"].get("annotations", {}).get("argocd.argoproj.io/sync-wave", 0))
+        for one in (job, objects.get("Deployment", "identity"), objects.get("Deployment", "facade"))
+    ]
+    if not 0 < waves[0] < min(waves[1:]):
+        yield "the rollout may overtake the migration"
+
+
+RULES = [
+    what_is_referred_to_exists,
+    files_in_settings_are_mounted,
+    all_is_in_its_namespace,
+    budgets_and_autoscalers_have_a_subject,
+    the_migration_goes_first,
+]
+IN_PRODUCTION = [
+    no_secret_stands_in_the_repository,
+    a_lost_machine_is_not_noticed,
+    the_database_has_a_connection_for_each,
+]
