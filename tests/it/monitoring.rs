@@ -250,3 +250,41 @@ fn promtool_is_asked_about_every_alert_with_series_that_there_are() {
     assert_eq!(fires, alerts, "each is shown to fire");
     assert_eq!(rests, alerts, "and to rest");
 }
+
+/// The keys below a top-level section of a YAML file that is laid out as ours are.
+fn keys(yaml: &str, section: &str) -> BTreeSet<String> {
+    let (_, below) = yaml.split_once(&format!("\n{section}:\n")).unwrap();
+    below
+        .lines()
+        .take_while(|line| line.is_empty() || line.starts_with(' '))
+        .filter_map(|line| line.strip_prefix("  ")?.strip_suffix(':'))
+        .filter(|key| !key.starts_with([' ', '#']))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn the_collector_is_whole_and_waits_until_a_request_has_ended() {
+    let config = repository().join("k8s/monitoring/collector/config.yaml");
+    let config = fs::read_to_string(config).unwrap();
+    let (_, pipeline) = config.split_once("    traces:\n").unwrap();
+    for section in ["receivers", "processors", "exporters"] {
+        let (_, used) = pipeline.split_once(&format!("{section}: [")).unwrap();
+        let used = used.split(']').next().unwrap().split(", ");
+        let used: BTreeSet<String> = used.map(str::to_owned).collect();
+        assert_eq!(used, keys(&config, section), "{section}");
+    }
+    // A request may take 58 seconds at the facade; a test of traces sees that the attribute is there.
+    assert!(config.contains("decision_wait: 70s"));
+    for policy in [
+        "[ERROR]",
+        "{ key: roster.access_changed, value: true }",
+        "threshold_ms: 1000",
+    ] {
+        assert!(config.contains(policy), "{policy}");
+    }
+    // The port is the one that the services send to.
+    let service = repository().join("k8s/monitoring/collector/service.yaml");
+    assert!(fs::read_to_string(service).unwrap().contains("port: 4317"));
+    assert!(config.contains("endpoint: 0.0.0.0:4317"));
+}
