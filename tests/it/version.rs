@@ -33,7 +33,7 @@ async fn every_program_says_its_build_in_its_version_log_spans_and_metrics() {
     assert_eq!(told("rosterctl"), build);
     let (version, commit) = build;
 
-    let collector = Collector::start().await;
+    let collector = Collector::start().await.unwrap();
     let variables = collector.variables();
     let world = World::with(Settings {
         identity: variables.clone(),

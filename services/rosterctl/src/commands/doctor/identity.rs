@@ -57,7 +57,7 @@ impl Patient {
         };
         let (database, migrations) = (part("database").await?, part("migrations").await?);
         let token = settings.token(Purpose::Look);
-        let form = token.map(|token| token::read(token));
+        let form = token.map(token::read);
         let mut credentials = CredentialServiceClient::new(settings.channel()?);
         let caller = ask(
             settings,
