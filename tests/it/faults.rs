@@ -393,7 +393,7 @@ async fn a_callers_deadline_ends_its_statements_too() {
         eventually("the call is logged", || {
             let log = std::fs::read_to_string(world.identity.log()).unwrap();
             let mut lines = log.lines().filter(|line| line.contains(&trace_id));
-            lines.any(|line| line.contains(": call ") && line.contains("code=DeadlineExceeded"))
+            lines.any(|line| line.contains(": call ") && line.contains("code=DEADLINE_EXCEEDED"))
         })
         .await;
     }

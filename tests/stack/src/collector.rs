@@ -207,6 +207,8 @@ mod tests {
     fn a_trace_is_a_tree_in_the_order_of_beginnings() {
         let span = |id: u8, parent: &[u8], name: &str, start| Exported {
             service: "facade".to_owned(),
+            version: String::new(),
+            commit: String::new(),
             span: Span {
                 span_id: vec![id],
                 parent_span_id: parent.to_vec(),
