@@ -18,6 +18,9 @@ use uuid::Uuid;
 
 const PAGE: &str = include_str!("../../docs/metrics.md");
 
+/// A sample's name and labels, and the value that is to be seen.
+type Counted<'a> = (&'a str, &'a [(&'a str, &'a str)], i64);
+
 /// Lets everything happen that is counted; `salt` is in whatever a caller may make up.
 async fn everything(world: &World, acme: &Site, salt: &str) {
     let scim = &acme.scim;
@@ -401,7 +404,7 @@ async fn sites_are_counted_by_their_providers_last_contact_and_credentials_by_th
     ] {
         used(domain, ago);
     }
-    let counted = async |expected: &[(&str, &[(&str, &str)], i64)]| {
+    let counted = async |expected: &[Counted<'_>]| {
         let mut seen = Vec::new();
         for _ in 0..100 {
             let exposed = Exposed::of(&world.identity).await;
