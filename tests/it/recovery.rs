@@ -13,7 +13,7 @@ use identity_tests::{
     rolling::{Load, facade, share_of_work},
     watch::{resume, watch, watch_from_now},
     world::{Settings, Site, World},
-    writes::refused,
+    writes::reason,
 };
 use roster_stack::{
     guard::program,
@@ -195,7 +195,10 @@ async fn the_database_of_a_moment_of_the_past_is_made_again_and_who_watched_star
     }
     for token in [&at_the_moment, &after] {
         let refusal = watch(&caller, resume(token)).await;
-        assert_eq!(refused(refusal, Code::OutOfRange), "RESUME_TOKEN_INVALID");
+        assert_eq!(
+            reason(refusal, Code::InvalidArgument),
+            "RESUME_TOKEN_INVALID"
+        );
     }
     let mut fresh = watch_from_now(&caller).await;
     site.scim.make_user("last@acme.example").await;
