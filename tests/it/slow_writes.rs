@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -156,12 +156,16 @@ async fn a_time_once_answered_never_gets_another_answer_whatever_is_being_writte
         site: None,
     };
     let stop = Arc::<AtomicBool>::default();
+    let pushes = Arc::<AtomicUsize>::default();
+    let answers = Arc::<AtomicUsize>::default();
     let pushing = tokio::spawn({
-        let (rpc, stop) = (other.clone(), stop.clone());
+        let (rpc, stop, pushes) = (other.clone(), stop.clone(), pushes.clone());
         async move {
-            let mut pushed = 0;
             while !stop.load(Ordering::Relaxed) {
-                let member_ids = if pushed % 2 == 0 { all.clone() } else { vec![] };
+                let member_ids = match pushes.load(Ordering::Relaxed) % 2 {
+                    0 => all.clone(),
+                    _ => vec![],
+                };
                 let request = pb::UpdateGroupRequest {
                     group_id: group.clone(),
                     membership: Some(pb::update_group_request::Membership::Exactly(
@@ -172,9 +176,8 @@ async fn a_time_once_answered_never_gets_another_answer_whatever_is_being_writte
                 };
                 let request = rpc.caller.request(request);
                 rpc.groups().update_group(request).await.unwrap();
-                pushed += 1;
+                pushes.fetch_add(1, Ordering::Relaxed);
             }
-            pushed
         }
     });
     let giving = tokio::spawn({
@@ -190,7 +193,7 @@ async fn a_time_once_answered_never_gets_another_answer_whatever_is_being_writte
         }
     });
     let asking = [acme.rpc.clone(), other.clone(), acme.rpc.clone()].map(|rpc| {
-        let (ann, stop) = (ann.clone(), stop.clone());
+        let (ann, stop, answers) = (ann.clone(), stop.clone(), answers.clone());
         tokio::spawn(async move {
             let mut answered = Vec::new();
             while !stop.load(Ordering::Relaxed) {
@@ -198,22 +201,26 @@ async fn a_time_once_answered_never_gets_another_answer_whatever_is_being_writte
                     let asked = Utc::now() - TimeDelta::milliseconds(ago);
                     let answer = roles(&rpc, &ann, at(asked), Duration::from_secs(20)).await;
                     answered.push((asked, answer.unwrap()));
+                    answers.fetch_add(1, Ordering::Relaxed);
                 }
             }
             answered
         })
     });
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    let begun = Instant::now();
+    while pushes.load(Ordering::Relaxed) < 8 || answers.load(Ordering::Relaxed) < 60 {
+        assert!(begun.elapsed() < Duration::from_secs(90), "nothing goes on");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     stop.store(true, Ordering::Relaxed);
-    let pushed = pushing.await.unwrap();
+    pushing.await.unwrap();
     giving.await.unwrap();
     let answered: Vec<_> = join_all(asking)
         .await
         .into_iter()
         .flat_map(Result::unwrap)
         .collect();
-    println!("{pushed} pushes, {} answers", answered.len());
-    assert!(pushed >= 4 && answered.len() > 30);
+    println!("{pushes:?} pushes, {} answers", answered.len());
     let seen = |name: &str| {
         let with = |(_, (_, roles)): &&(_, (_, Vec<String>))| roles.iter().any(|had| had == name);
         answered.iter().filter(with).count()
