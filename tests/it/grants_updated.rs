@@ -241,7 +241,7 @@ async fn the_past_answers_what_it_answered_before_the_update() {
         recorded.push((answer.0.revision, answer));
     };
     record().await;
-    let steps: [(Option<&str>, Option<Option<DateTime<Utc>>>); 5] = [
+    let steps = [
         (Some("stands in for Bob"), None),
         (None, Some(Some(later(3_600_000)))),
         (Some("Bob stays away"), Some(Some(later(7_200_000)))),
