@@ -6,8 +6,9 @@ use identity_tests::{
     faults::Proxy,
     rpc::role,
     world::{Settings, World},
+    writes::member,
 };
-use roster_client::{Error, From, Reason, Roster, named, proto as pb, role as to_grant};
+use roster_client::{Error, From, Reason, Roster, Watch, named, proto as pb, role as to_grant};
 use tonic::Code;
 
 fn holders() -> pb::ListMembersWithRoleRequest {
@@ -168,4 +169,89 @@ async fn a_watch_goes_on_by_itself_and_ends_when_nothing_would_mend_it() {
     };
     let error = tokio::time::timeout(Duration::from_secs(5), ended).await;
     assert_eq!(error.unwrap().reason(), Some(Reason::TokenInvalid));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_that_never_reached_identity_says_so_and_one_that_did_waits_on() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let (token, _) = world.issue("acme", &[pb::Scope::Watch]).await;
+    let newest = acme.rpc.get_site().await.revision;
+    let proxy = Proxy::before(world.identity.port()).await;
+    let behind = format!("http://127.0.0.1:{}", proxy.port());
+    let mut reached = Roster::connect(&behind, &token)
+        .unwrap()
+        .watch(From::Beginning, &[]);
+    for number in 1..=newest {
+        assert_eq!(reached.next().await.unwrap().number, number);
+    }
+    proxy.cut();
+    let mut early = Roster::connect(&behind, &token)
+        .unwrap()
+        .watch(From::Beginning, &[]);
+    let mut wrong = Roster::connect("http://127.0.0.1:9", &token)
+        .unwrap()
+        .watch(From::Now, &[]);
+    let waiting = tokio::spawn(async move { reached.next().await });
+    let begun = Instant::now();
+    let (nobody, not_yet) = tokio::join!(wrong.next(), early.next());
+    let took = begun.elapsed();
+    assert!(
+        (Watch::REACHED_WITHIN..Watch::REACHED_WITHIN * 2).contains(&took),
+        "{took:?}"
+    );
+    for outcome in [nobody, not_yet] {
+        let error = outcome.unwrap_err();
+        assert!(matches!(error, Error::Unreachable(_)), "{error:?}");
+        assert_eq!(error.code(), Some(Code::Unavailable), "{error:?}");
+        assert!(error.to_string().contains("not reached"), "{error}");
+    }
+    assert!(!waiting.is_finished(), "it was there once");
+    proxy.mend();
+    // Called again it goes on trying, from where it was to begin.
+    assert_eq!(early.next().await.unwrap().number, 1);
+    acme.rpc.make_member("ann@acme.example").await;
+    assert_eq!(waiting.await.unwrap().unwrap().number, newest + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_write_is_lost_by_connections_that_end_with_their_age() {
+    let world = World::with(Settings {
+        identity: vec![("ROSTER_MAX_CONNECTION_AGE_MS", "100".to_owned())],
+        ..Settings::default()
+    })
+    .await;
+    let acme = world.bare_site("acme").await;
+    let proxy = Proxy::before(world.identity.port()).await;
+    let address = format!("http://127.0.0.1:{}", proxy.port());
+    let roster = Roster::connect(&address, &acme.service_token).unwrap();
+    let begun = Instant::now();
+    let writing = (0..3).map(|writer| {
+        let roster = roster.clone();
+        tokio::spawn(async move {
+            let mut written = 0;
+            while begun.elapsed() < Duration::from_secs(5) {
+                let request = pb::CreateMemberRequest {
+                    member: Some(member(&format!("m{writer}.{written}@acme.example"))),
+                    ..Default::default()
+                };
+                let mut request = tonic::Request::new(request);
+                if writer == 0 {
+                    request.set_timeout(Duration::from_secs(5));
+                }
+                let made = roster.members().create_member(request).await;
+                made.unwrap_or_else(|status| panic!("write {written}: {status:?}"));
+                written += 1;
+            }
+            written
+        })
+    });
+    let mut written = 0;
+    for writer in writing.collect::<Vec<_>>() {
+        written += writer.await.unwrap();
+    }
+    // None was made twice either: the second would have been refused.
+    assert!(written > 60, "{written}");
+    assert!(proxy.connections() > 15, "{}", proxy.connections());
+    world.database.check_events(&acme.id);
 }

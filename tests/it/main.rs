@@ -56,6 +56,7 @@ mod projection;
 mod providers;
 mod python_client;
 mod random_input;
+mod recovery;
 mod request_ids;
 mod revisions;
 mod roles;

@@ -168,8 +168,10 @@ async fn a_dry_run_tells_the_effect_and_writes_nothing() {
             "--reason",
             "r",
         ],
+        &["grants", "update", &grant, "--reason", "another"],
         &["grants", "end", &grant],
         &["credentials", "issue", "--label", "y", "--scope", "read"],
+        &["credentials", "update", credential, "--label", "z"],
         &["credentials", "revoke", credential],
         &["import", "members", "people.csv"],
     ];
@@ -320,7 +322,27 @@ async fn roles_entities_groups_and_grants_are_commanded_by_name() {
         listed["grants"][0]["grant"]["source"]["direct"]["grant_id"],
         id
     );
-    ctl.json(&["grants", "end", id]).await;
+    let updated = ctl
+        .json(&["grants", "update", id, "--no-end", "--reason", "stays on"])
+        .await;
+    let direct = &updated["grant"]["grant"]["source"]["direct"];
+    assert_eq!(direct["reason"], "stays on");
+    assert!(direct["end_time"].is_null(), "{updated}");
+    assert_eq!(updated["grant"]["version"], updated["receipt"]["revision"]);
+    let until = ["grants", "update", id, "--until", "2098-01-01T00:00:00Z"];
+    let rehearsed = ctl.json(&[&until[..], &["--dry-run"]].concat()).await;
+    let direct = &rehearsed["grant"]["grant"]["source"]["direct"];
+    assert_eq!(direct["end_time"], "2098-01-01T00:00:00Z");
+    let shown = ctl.json(&["grants", "show", id]).await;
+    assert_eq!(shown["grant"], updated["grant"], "nothing was changed");
+    for wrong in [
+        &["grants", "update", id][..],
+        &[&until[..], &["--no-end"]].concat(),
+    ] {
+        assert_eq!(ctl.run(wrong).await.code, Some(2), "{wrong:?}");
+    }
+    ctl.json(&["grants", "end", id, "--reason", "Bob is back"])
+        .await;
     let listed = ctl
         .json(&["grants", "list", "--role", "Admin", "--ended"])
         .await;
@@ -328,6 +350,7 @@ async fn roles_entities_groups_and_grants_are_commanded_by_name() {
         listed["grants"][0]["ending"]["time"].is_string(),
         "{listed}"
     );
+    assert_eq!(listed["grants"][0]["ending"]["reason"], "Bob is back");
     assert_eq!(
         ctl.json(&["grants", "list", "--role", "Admin"]).await["grants"],
         serde_json::json!([])
@@ -557,6 +580,51 @@ async fn a_site_is_made_and_its_credentials_issued_verified_and_revoked() {
     let id = first["id"].as_str().unwrap();
     beta.json(&["credentials", "revoke", id]).await;
     assert_eq!(beta.run(&["sites", "show"]).await.code, Some(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credential_is_changed_in_what_is_said_of_it() {
+    let roster = operator().await;
+    let ctl = &roster.ctl;
+    let issue = ["credentials", "issue", "--label", "x", "--scope", "read"];
+    let issued = ctl.json(&issue).await;
+    let id = issued["credential"]["id"].as_str().unwrap();
+    let update = async |more: &[&str]| {
+        let arguments = [&["credentials", "update", id], more].concat();
+        ctl.json(&arguments).await["credential"].clone()
+    };
+    let changed = ["--label", "y", "--expires-in", "30d"];
+    let dry = update(&[&changed[..], &["--dry-run"]].concat()).await;
+    assert_eq!(
+        (&dry["label"], &dry["days_left"]),
+        (&"y".into(), &29.into())
+    );
+    let listed = ctl.json(&["credentials", "list"]).await;
+    let listed = listed["credentials"].as_array().unwrap();
+    assert!(listed.contains(&issued["credential"]), "{listed:?}");
+
+    let done = update(&changed).await;
+    assert_eq!(
+        (&done["label"], &done["days_left"]),
+        (&"y".into(), &29.into())
+    );
+    assert_eq!((&done["version"], &done["id"]), (&2.into(), &id.into()));
+    let pinned = update(&["--certificate-name", "billing.internal", "--no-expiry"]).await;
+    assert_eq!(pinned["certificate_name"], "billing.internal");
+    assert!(pinned["expire_time"].is_null(), "{pinned}");
+    // Its token is the same, and asks for the certificate now.
+    let caller = ctl.with_token(issued["token"].as_str().unwrap());
+    assert_eq!(caller.run(&["sites", "show"]).await.code, Some(3));
+    update(&["--any-certificate"]).await;
+    assert_eq!(caller.run(&["sites", "show"]).await.code, Some(0));
+    for wrong in [
+        &[][..],
+        &["--expires-in", "1d", "--no-expiry"],
+        &["--certificate-name", "x", "--any-certificate"],
+    ] {
+        let arguments = [&["credentials", "update", id], wrong].concat();
+        assert_eq!(ctl.run(&arguments).await.code, Some(2), "{wrong:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -552,3 +552,31 @@ fn settings_that_can_not_work_are_told_in_a_sentence() {
         assert!(!said.contains("PRIVATE KEY"), "{said}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_with_another_authority_says_why_it_never_began() {
+    let world = World::start().await;
+    world.acme().await;
+    let secured = Secured::start(&world, None).await;
+    let (token, _) = world.issue("acme", &[pb::Scope::Watch]).await;
+    let roster = |authority: &Authority| {
+        roster_client::Roster::at(&secured.url())
+            .token(&token)
+            .authority(authority.pem.as_bytes())
+            .connect()
+            .unwrap()
+    };
+    let stranger = Authority::new();
+    let mut watch = roster(&stranger).watch(roster_client::From::Beginning, &[]);
+    let begun = Instant::now();
+    let error = watch.next().await.unwrap_err();
+    assert!(
+        matches!(error, roster_client::Error::Unreachable(_)),
+        "{error:?}"
+    );
+    assert!(begun.elapsed() >= roster_client::Watch::REACHED_WITHIN);
+    let told = error.to_string();
+    assert!(told.contains("certificate"), "{told}");
+    let mut watch = roster(&secured.authority).watch(roster_client::From::Beginning, &[]);
+    assert_eq!(watch.next().await.unwrap().number, 1);
+}

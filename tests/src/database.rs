@@ -86,6 +86,14 @@ impl Database {
         Self::from_template(None)
     }
 
+    /// The database of this name in another cluster, which goes away with that cluster.
+    pub fn elsewhere(cluster: &Cluster, name: &str) -> Self {
+        Self {
+            url: cluster.url(name),
+            name: name.to_owned(),
+        }
+    }
+
     fn from_template(template: Option<&str>) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));

@@ -26,7 +26,7 @@ pub const BOOTSTRAP: &str = "bootstrap-token-of-the-integration-tests";
 pub const OWNER: &str = "owner@acme.example";
 
 /// How a test's Roster differs from the usual one.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Settings {
     /// Variables of identity's environment.
     pub identity: Vec<(&'static str, String)>,
@@ -36,6 +36,8 @@ pub struct Settings {
     pub database_port: Option<u16>,
     /// Where the facade finds identity instead (a proxy before it), as a port.
     pub identity_port: Option<u16>,
+    /// Another database, as it is.
+    pub database: Option<Database>,
     /// Another build of identity, which also makes the schema.
     pub identity_build: Option<PathBuf>,
     /// Another build of the facade.
@@ -88,9 +90,10 @@ impl World {
 
     fn start_blocking(settings: Settings) -> Self {
         let guard = &server().guard;
-        let database = match &settings.identity_build {
-            None => Database::create(),
-            Some(build) => {
+        let database = match (settings.database, &settings.identity_build) {
+            (Some(database), _) => database,
+            (None, None) => Database::create(),
+            (None, Some(build)) => {
                 let database = Database::empty();
                 migrate_with(build, database.url());
                 database

@@ -1,7 +1,6 @@
 //! The way to identity: calls in the name of a caller.
 
 use std::{
-    error::Error,
     fmt,
     sync::{
         Arc,
@@ -23,16 +22,16 @@ use identity_proto::v1::{
     member_service_client::MemberServiceClient, role_service_client::RoleServiceClient, site_ref,
 };
 use identity_runtime::{
-    propagation,
     rpc::{code_name, is_fault},
     telemetry::record_failure,
     tls::ClientTlsArgs,
 };
 use prost::Message;
+use roster_client::{carry_trace, is_unreachable, is_unsent};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tonic::{
-    Code, ConnectError, Request, Response, Status,
+    Code, Request, Response, Status,
     metadata::{Ascii, MetadataValue},
     transport::Channel,
 };
@@ -245,7 +244,7 @@ impl Caller {
             request
                 .metadata_mut()
                 .insert("roster-provisioning", MetadataValue::from_static("true"));
-            propagation::inject(request.metadata_mut());
+            carry_trace(request.metadata_mut().as_mut());
             // identity gives up by this; the timeout here is for when it does not.
             request.set_timeout(self.deadline.saturating_duration_since(Instant::now()));
             let answered = async {
@@ -254,7 +253,7 @@ impl Caller {
                 Span::current().record("server.address", field::display(address.ip()));
                 Span::current().record("server.port", address.port());
                 let outcome = rpc(peer.channel(), request).await;
-                if outcome.as_ref().is_err_and(is_unreachable) {
+                if outcome.as_ref().is_err_and(|status| is_unreachable(status)) {
                     self.backend.peers.is_out(&peer);
                 }
                 outcome
@@ -305,27 +304,6 @@ impl Again {
         (status.code() == Code::Unavailable && std::mem::take(&mut self.unanswered))
             .then_some(RETRY_PAUSE)
     }
-}
-
-/// Whether there was no connection to send the request on.
-fn is_unreachable(status: &Status) -> bool {
-    causes(status).any(|error| error.is::<ConnectError>())
-}
-
-/// Whether the request never left: there was no connection, or it came to its end just then, as each does
-/// after a while. Other gRPC libraries take another connection by themselves.
-fn is_unsent(status: &Status) -> bool {
-    let cancelled = |error: &(dyn Error + 'static)| {
-        error
-            .downcast_ref::<hyper::Error>()
-            .is_some_and(hyper::Error::is_canceled)
-    };
-    is_unreachable(status) || causes(status).any(cancelled)
-}
-
-/// What is behind a status that no server sent.
-fn causes(status: &Status) -> impl Iterator<Item = &(dyn Error + 'static)> {
-    std::iter::successors(status.source(), |error| (**error).source())
 }
 
 /// Without the token.

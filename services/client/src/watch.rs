@@ -6,7 +6,7 @@ use identity_proto::v1::{
     Event, WatchEventsRequest, WatchEventsResponse, watch_events_request::Start,
     watch_events_response::Message,
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tonic::{Code, Status, Streaming};
 
 use crate::{Roster, error::Error};
@@ -43,6 +43,10 @@ pub struct Watch {
     /// Where the watch stands with the last message that was handed out.
     token: String,
     attempts: u32,
+    /// Whether identity has ever answered.
+    reached: bool,
+    /// Since when attempts have failed, while it has not.
+    failing: Option<Instant>,
 }
 
 impl Roster {
@@ -61,17 +65,24 @@ impl Roster {
             from,
             stream: None,
             attempts: 0,
+            reached: false,
+            failing: None,
         }
     }
 }
 
 impl Watch {
-    /// The next event, as soon as there is one. Broken connections, restarts and failovers are waited out.
-    /// May be given up at any time (in `tokio::select!`) and called again: nothing is lost.
+    /// For how long a watch that identity has never answered is tried before [`Watch::next`] says so.
+    pub const REACHED_WITHIN: Duration = Duration::from_secs(15);
+
+    /// The next event, as soon as there is one. Broken connections, restarts and failovers are waited out, for as
+    /// long as they last. May be given up at any time (in `tokio::select!`) and called again: nothing is lost.
     ///
     /// # Errors
     /// What another attempt would not mend: a credential that is revoked or lacks the scope, a token of another
-    /// watch, a wrong kind. The watch stays where it was.
+    /// watch, a wrong kind. And [`Error::Unreachable`] where identity has not answered this watch once, and not
+    /// within [`Watch::REACHED_WITHIN`]: a wrong address looks like an identity that has not started yet, so whoever
+    /// starts first logs it and calls again, which tries for as long again. The watch stays where it was.
     pub async fn next(&mut self) -> Result<Event, Error> {
         loop {
             let message = match self.message().await {
@@ -82,11 +93,16 @@ impl Watch {
                     if !is_passing(&error) {
                         return Err(error);
                     }
+                    if self.is_out_of_reach(&error) {
+                        self.failing = None;
+                        return Err(error.into_unreachable());
+                    }
                     self.pause(error.retry_after()).await;
                     continue;
                 }
             };
             self.attempts = 0;
+            self.reached = true;
             self.token = message.resume_token;
             if let Some(Message::Event(event)) = message.message {
                 return Ok(event);
@@ -119,6 +135,13 @@ impl Watch {
             Ok(Err(status)) => Err(status),
             Err(_silent) => Err(Status::unavailable("no heartbeat came")),
         }
+    }
+
+    /// Whether identity was never there, for too long. A refusal with a reason comes from nobody else.
+    fn is_out_of_reach(&mut self, error: &Error) -> bool {
+        self.reached |= error.reason().is_some();
+        let failing = *self.failing.get_or_insert_with(Instant::now);
+        !self.reached && failing.elapsed() >= Self::REACHED_WITHIN
     }
 
     fn request(&self) -> WatchEventsRequest {

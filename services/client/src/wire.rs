@@ -11,13 +11,13 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header::AUTHORIZATION};
 use http_body_util::{BodyExt, Full};
-use opentelemetry_http::HeaderInjector;
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{Code, Status, body::Body, transport::Channel};
 use tonic_types::StatusExt;
 use tower_service::Service;
 use tracing::{Instrument, Span, field};
-use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use crate::outgoing::{carry_trace, is_unsent};
 
 /// How often a read is tried.
 const ATTEMPTS: u32 = 3;
@@ -25,6 +25,10 @@ const ATTEMPTS: u32 = 3;
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// The pause where identity names none, before the first repetition.
 const PAUSE: Duration = Duration::from_millis(50);
+/// The pause before a call that was never sent is sent, the first time; twice as long each time after.
+const UNSENT_PAUSE: Duration = Duration::from_millis(5);
+/// For how long, from its beginning, a call that was never sent is sent again.
+const UNSENT_FOR: Duration = Duration::from_millis(500);
 /// By how much two timers of one deadline may differ.
 const TICK: Duration = Duration::from_millis(5);
 /// gRPC's header for the deadline.
@@ -94,7 +98,7 @@ impl Service<Request<Body>> for Wire {
 enum Kind {
     /// It may be made again.
     Read,
-    /// It may not: what was not answered may be done.
+    /// It may not, but where it was never sent: what was not answered may be done.
     Write,
     /// It lasts as long as it wants.
     Stream,
@@ -118,19 +122,16 @@ impl Wire {
     async fn send(&self, kind: Kind, mut request: Request<Body>) -> Answer {
         let headers = request.headers_mut();
         headers.insert(AUTHORIZATION, self.authorization.clone());
-        let context = Span::current().context();
-        opentelemetry::global::get_text_map_propagator(|propagator| {
-            propagator.inject_context(&context, &mut HeaderInjector(headers));
-        });
-        let own_timeout = headers.contains_key(GRPC_TIMEOUT);
-        if kind == Kind::Stream || own_timeout {
+        carry_trace(headers);
+        if kind == Kind::Stream {
             return attempt(self.channel.clone(), request).await;
         }
+        if headers.contains_key(GRPC_TIMEOUT) {
+            // tonic keeps to it.
+            return self.tried(Kind::Write, None, request).await;
+        }
         let deadline = Instant::now() + self.deadline;
-        let answer = match kind {
-            Kind::Read => timeout_at(deadline, self.read(deadline, request)).await,
-            _ => timeout_at(deadline, self.once(deadline, request)).await,
-        };
+        let answer = timeout_at(deadline, self.tried(kind, Some(deadline), request)).await;
         match answer {
             // tonic looks at the same deadline, and calls it a broken connection.
             Ok(Err(_)) if Instant::now() + TICK >= deadline => Ok(late()),
@@ -139,32 +140,36 @@ impl Wire {
         }
     }
 
-    async fn once(&self, deadline: Instant, mut request: Request<Body>) -> Answer {
-        set_timeout(&mut request, deadline);
-        attempt(self.channel.clone(), request).await
-    }
-
-    /// Asks until there is an answer, or the attempts are used up.
-    async fn read(&self, deadline: Instant, request: Request<Body>) -> Answer {
+    /// Sends until there is an answer: what was never sent, and a read until its attempts are used up.
+    async fn tried(&self, kind: Kind, deadline: Option<Instant>, request: Request<Body>) -> Answer {
         let (parts, body) = request.into_parts();
         // A unary request's body is in memory already.
         let message = match body.collect().await {
             Ok(collected) => collected.to_bytes(),
             Err(status) => return Ok(status.into_http()),
         };
-        let mut tried = 0;
+        let begun = Instant::now();
+        let (mut tried, mut unsent_pause) = (0, UNSENT_PAUSE);
         loop {
             let mut request = Request::from_parts(parts.clone(), whole(message.clone()));
-            set_timeout(&mut request, deadline);
-            let answer = attempt(self.channel.clone(), request).await;
-            tried += 1;
-            let Some(pause) = pause(&answer, tried) else {
-                return answer;
-            };
-            if tried == ATTEMPTS || Instant::now() + pause >= deadline {
-                return answer;
+            if let Some(deadline) = deadline {
+                set_timeout(&mut request, deadline);
             }
-            sleep(pause).await;
+            let answer = attempt(self.channel.clone(), request).await;
+            let unsent = answer.as_ref().is_err_and(|error| is_unsent(error));
+            let pause = if unsent && begun.elapsed() + unsent_pause < UNSENT_FOR {
+                unsent_pause *= 2;
+                Some(unsent_pause / 2)
+            } else {
+                tried += 1;
+                pause(&answer, tried).filter(|_| kind == Kind::Read && tried < ATTEMPTS)
+            };
+            match pause {
+                Some(pause) if deadline.is_none_or(|at| Instant::now() + pause < at) => {
+                    sleep(pause).await;
+                }
+                _ => return answer,
+            }
         }
     }
 }

@@ -299,6 +299,44 @@ mod tests {
         assert_eq!(table, contract());
     }
 
+    /// What the contract says of a method, in one line.
+    fn comment(service: &str, method: &str) -> String {
+        let set =
+            prost_types::FileDescriptorSet::decode(identity_proto::FILE_DESCRIPTOR_SET).unwrap();
+        for file in &set.file {
+            for (of, s) in file.service.iter().zip(0..) {
+                let place = of.method.iter().position(|own| own.name() == method);
+                let Some(m) = place.filter(|_| of.name() == service) else {
+                    continue;
+                };
+                let path = [6, s, 2, i32::try_from(m).unwrap()];
+                let mut locations = file.source_code_info.iter().flat_map(|info| &info.location);
+                let found = locations.find(|location| location.path == path).unwrap();
+                let lines = found.leading_comments().lines().map(str::trim);
+                return lines.collect::<Vec<_>>().join(" ");
+            }
+        }
+        panic!("{service}/{method} is not in the contract")
+    }
+
+    #[test]
+    fn every_method_says_in_the_contract_the_scopes_that_the_table_asks_for() {
+        for method in Method::ALL {
+            let needs = method.needs();
+            let said = comment(needs.service, &format!("{method:?}"));
+            let scopes = match said.split_once("Scope: ") {
+                Some((_, rest)) => rest.split(['.', ',', ';', '(']).next().unwrap().trim(),
+                None => {
+                    assert!(said.contains("Any valid credential."), "{method:?}: {said}");
+                    ""
+                }
+            };
+            assert_eq!(scopes, method.scopes(), "{method:?}: {said}");
+            let bootstrap = said.contains("bootstrap token") || scopes.is_empty();
+            assert_eq!(bootstrap, needs.bootstrap, "{method:?}: {said}");
+        }
+    }
+
     #[test]
     fn the_table_in_the_docs_is_this_one() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/scopes.md");

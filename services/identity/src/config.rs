@@ -32,6 +32,9 @@ pub enum Command {
     Serve(Box<ServeArgs>),
     /// Bring the database to the newest schema. Safe beside serving processes of the release before.
     Migrate(DatabaseArgs),
+    /// Say that the database was restored to an earlier state, before the first `serve` on it: whoever watched
+    /// events is then told to start over, instead of missing what is written from now on.
+    Restored(DatabaseArgs),
 }
 
 /// Where the database is.
@@ -186,7 +189,9 @@ impl Settings for Cli {
     fn complete(&mut self, mistakes: &mut Mistakes) {
         match &mut self.command {
             Command::Serve(serve) => serve.complete(mistakes),
-            Command::Migrate(database) => database.complete(mistakes),
+            Command::Migrate(database) | Command::Restored(database) => {
+                database.complete(mistakes);
+            }
         }
     }
 }

@@ -34,5 +34,5 @@ mod status;
 mod tls;
 mod wire;
 
-pub use db::migrate;
+pub use db::{migrate, restored};
 pub use server::serve;

@@ -20,6 +20,7 @@ async fn main() -> ExitCode {
             .await
             .map_err(|error| error.to_string()),
         Command::Migrate(args) => migrate(args.url().to_owned()).await,
+        Command::Restored(args) => restored(args.url().to_owned()).await,
     };
     let code = match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -42,5 +43,13 @@ async fn migrate(url: String) -> Result<(), String> {
     for migration in ran {
         tracing::info!(migration, "migrated");
     }
+    Ok(())
+}
+
+async fn restored(url: String) -> Result<(), String> {
+    tokio::task::spawn_blocking(move || identity_service::restored(&url))
+        .await
+        .map_err(|error| error.to_string())??;
+    tracing::info!("resume tokens of before are refused from now on");
     Ok(())
 }

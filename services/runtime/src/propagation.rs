@@ -1,12 +1,11 @@
-//! W3C Trace Context over HTTP headers and gRPC metadata.
+//! W3C Trace Context from a caller's headers. How it is passed on to identity stands in `roster-client`.
 
 use http::HeaderMap;
 use opentelemetry::{
     Context, SpanId, TraceFlags, TraceId, global,
-    propagation::{Extractor, Injector},
+    propagation::Extractor,
     trace::{SpanContext, TraceContextExt, TraceState},
 };
-use tonic::metadata::{MetadataKey, MetadataMap, MetadataValue};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
@@ -40,18 +39,6 @@ pub fn link(span: &Span, other: &Span) {
     span.add_link(other.context().span().span_context().clone());
 }
 
-/// Writes the current span's context into the metadata of an outgoing gRPC call.
-pub fn inject(metadata: &mut MetadataMap) {
-    let context = Span::current().context();
-    inject_context(&context, metadata);
-}
-
-fn inject_context(context: &Context, metadata: &mut MetadataMap) {
-    global::get_text_map_propagator(|propagator| {
-        propagator.inject_context(context, &mut Metadata(metadata));
-    });
-}
-
 struct Headers<'a>(&'a HeaderMap);
 
 impl Extractor for Headers<'_> {
@@ -60,18 +47,5 @@ impl Extractor for Headers<'_> {
     }
     fn keys(&self) -> Vec<&str> {
         self.0.keys().map(http::HeaderName::as_str).collect()
-    }
-}
-
-struct Metadata<'a>(&'a mut MetadataMap);
-
-impl Injector for Metadata<'_> {
-    fn set(&mut self, key: &str, value: String) {
-        if let (Ok(key), Ok(value)) = (
-            MetadataKey::from_bytes(key.as_bytes()),
-            MetadataValue::try_from(value),
-        ) {
-            self.0.insert(key, value);
-        }
     }
 }

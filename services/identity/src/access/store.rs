@@ -65,9 +65,25 @@ pub(super) fn grant_in_force(alias: &str, moment: Moment) -> String {
     match moment.ended_by {
         None => in_force,
         Some(_) => format!(
-            "{in_force} AND ({alias}.ends_at IS NULL OR {alias}.ends_at > (SELECT ended_by FROM q))"
+            "{in_force} AND {} > (SELECT ended_by FROM q)",
+            said_of_grant(alias, "ends_at", "'infinity'", moment)
         ),
     }
+}
+
+/// What `column` of the grant `alias` said at the moment, `none` where it said nothing: what it says now, unless
+/// it was changed since.
+fn said_of_grant(alias: &str, column: &str, none: &str, moment: Moment) -> String {
+    let past = if moment.is_now {
+        String::new()
+    } else {
+        format!(
+            "(SELECT coalesce(terms.{column}, {none}) FROM grant_terms terms \
+              WHERE terms.site_id = {alias}.site_id AND terms.grant_id = {alias}.grant_id AND {}), ",
+            in_force("terms", moment)
+        )
+    };
+    format!("coalesce({past}{alias}.{column}, {none})")
 }
 
 /// That what `alias` names, by the id in `column`, is there at the moment. Two events may have one time: then
@@ -135,10 +151,10 @@ pub(super) fn facts(
                JOIN groups g ON g.site_id = gm.site_id AND g.group_id = gm.group_id \
                WHERE {membership} AND {target} \
                UNION ALL \
-               SELECT p.member_id, d.role_id, d.business_entity_id, NULL, d.grant_id, d.source, d.actor, {terms}, \
-                      d.from_event \
+               SELECT p.member_id, d.role_id, d.business_entity_id, NULL, d.grant_id, d.source, d.actor, {reason}, \
+                      nullif({ends_at}, 'infinity'), d.from_event \
                FROM person p \
-               JOIN grants d ON d.site_id = (SELECT site FROM q) AND d.member_id = p.member_id {past_terms} \
+               JOIN grants d ON d.site_id = (SELECT site FROM q) AND d.member_id = p.member_id \
                WHERE {grant}), \
              named AS ( \
                SELECT h.*, coalesce(r.name, b.name) AS name, coalesce(r.name_key, b.name_key) AS name_key, \
@@ -188,21 +204,8 @@ pub(super) fn facts(
             membership = in_force("gm", moment),
             target = in_force("t", moment),
             grant = grant_in_force("d", moment),
-            terms = if moment.is_now {
-                "d.reason, d.ends_at"
-            } else {
-                "CASE WHEN t.grant_id IS NULL THEN d.reason ELSE t.reason END, \
-                 CASE WHEN t.grant_id IS NULL THEN d.ends_at ELSE t.ends_at END"
-            },
-            // What was said of a grant and was changed since.
-            past_terms = if moment.is_now {
-                String::new()
-            } else {
-                format!(
-                    "LEFT JOIN grant_terms t ON t.site_id = d.site_id AND t.grant_id = d.grant_id AND {}",
-                    in_force("t", moment)
-                )
-            },
+            reason = said_of_grant("d", "reason", "''", moment),
+            ends_at = said_of_grant("d", "ends_at", "'infinity'", moment),
             activity = in_force("a", moment),
             permission = in_force("p", moment),
             role_there = there("r", "role_id", moment),

@@ -37,6 +37,25 @@ pub fn migrate(url: &str) -> Result<Vec<String>, String> {
     done
 }
 
+/// Says in the database at `url` that it was restored to an earlier state: resume tokens of before are refused
+/// from then on, as the numbers and positions that they name are given once more.
+///
+/// # Errors
+/// A sentence that says what is wrong: no connection, or a schema that is not migrated.
+pub fn restored(url: &str) -> Result<(), String> {
+    use diesel::RunQueryDsl as _;
+    let mut connection = Manager::new(url)
+        .establish()
+        .map_err(|error| format!("can't connect to the database: {}", explain(&error)))?;
+    if !is_current(&mut connection) {
+        return Err("the database lacks migrations: run `identity migrate` first".to_owned());
+    }
+    diesel::sql_query("INSERT INTO restorations DEFAULT VALUES")
+        .execute(&mut connection)
+        .map(|_| ())
+        .map_err(|error| format!("can't write to the database: {error}"))
+}
+
 /// Takes the migration lock. Asks again and again instead of waiting inside a statement: an index made
 /// concurrently waits for every running statement, and so would wait for this one for ever.
 fn lock(connection: &mut PgConnection) -> diesel::QueryResult<()> {

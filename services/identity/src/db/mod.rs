@@ -28,8 +28,8 @@ use tokio::{
 };
 use tracing::{Span, field};
 
-pub use self::migrate::migrate;
 pub(crate) use self::migrate::needed_migrations;
+pub use self::migrate::{migrate, restored};
 use self::pool::{Manager, PooledPg};
 pub(crate) use self::{
     error::classify,

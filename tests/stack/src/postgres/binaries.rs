@@ -39,6 +39,11 @@ pub(super) struct Binaries {
 }
 
 impl Binaries {
+    /// One of the other programs that come with the server.
+    pub(super) fn tool(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
     /// The server.
     pub(super) fn postgres(&self) -> PathBuf {
         self.folder.join("postgres")

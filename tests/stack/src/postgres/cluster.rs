@@ -3,6 +3,7 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
+    process::Command,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -212,6 +213,57 @@ impl Cluster {
     /// Whether the server runs.
     pub fn is_running(&self) -> bool {
         self.server().as_mut().is_some_and(Server::is_running)
+    }
+
+    /// One of PostgreSQL's own programs (`pg_dump`, `pg_restore`, ..), as the server's account, for this server.
+    pub fn tool(&self, name: &str) -> Command {
+        let mut command = self
+            .options
+            .account
+            .command(&self.options.binaries.tool(name));
+        command
+            .env("PGHOST", "127.0.0.1")
+            .env("PGPORT", self.port.to_string())
+            .env("PGUSER", SUPERUSER)
+            .env("PGPASSWORD", &self.password);
+        command
+    }
+
+    /// Makes a base backup; answers with the cluster that it can be started as, once. Started with
+    /// `recover`, it first replays the log that this server has archived.
+    pub fn back_up(&self, recover: bool) -> Result<ClusterOptions> {
+        let options = ClusterOptions::temporary()?;
+        make_folder(&options.folder, 0o711)?;
+        let data = options.folder.join("data");
+        make_folder(&data, 0o700)?;
+        self.options.account.own(&data)?;
+        let output = self
+            .tool("pg_basebackup")
+            .args(["--checkpoint=fast", "--no-sync", "--pgdata"])
+            .arg(&data)
+            .output()
+            .context("pg_basebackup could not be run")?;
+        if !output.status.success() {
+            bail!(
+                "pg_basebackup failed: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
+        }
+        if recover {
+            let signal = data.join("recovery.signal");
+            write_private(&signal, "")?;
+            self.options.account.own(&signal)?;
+        }
+        write_private(&options.folder.join("password"), &self.password)?;
+        Ok(options)
+    }
+
+    /// Makes a folder in the cluster's own that its server can write to.
+    pub fn make_folder(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.folder.join(name);
+        make_folder(&folder, 0o700)?;
+        self.options.account.own(&folder)?;
+        Ok(folder)
     }
 
     /// Makes a database, empty or as a copy of another that nobody is connected to.

@@ -37,7 +37,7 @@ use crate::{
     credentials::{Credential, LastUse},
     db::Db,
     error::{Error, TokenFault},
-    ids::{CredentialId, SiteId},
+    ids::CredentialId,
     metrics::WatchMetrics,
     site_tx::Identity,
 };
@@ -86,23 +86,27 @@ pub(crate) async fn open(
 ) -> Result<Watched, Error> {
     let query = input.as_ref().ok().cloned();
     let of_all = matches!(context.presented, Ok(Presented::AllSites(_))) && context.site.is_none();
-    let (credential, site, place) = if of_all {
+    let (credential, site, begins) = if of_all {
         // Each statement needs a snapshot of its own, which a transaction for writing has.
         identity
             .anywhere(context.clone(), false, input, |tx, caller, query| {
                 let settled: read::Settled = tx.one(read::settled(None))?;
                 let visible: Vec<read::Position> = tx.load(read::positions(settled.horizon))?;
                 let now = read::cursor_of(&visible, settled.horizon);
-                let place = begin(query, None, &Place::All(now))?;
-                Ok((caller.credential().cloned(), None, place))
+                let restoration = tx.load::<read::Restoration>(read::restoration())?.pop();
+                let bound = Bound::to(None, &query.kinds, restoration);
+                let place = begin(query, &bound, &Place::All(now))?;
+                Ok((caller.credential().cloned(), None, (place, bound)))
             })
             .await?
     } else {
         identity
             .read(context.clone(), input, |tx, query| {
                 let site = tx.site.id;
-                let place = begin(query, Some(site), &Place::Site(tx.site.revision))?;
-                Ok((tx.caller.credential().cloned(), Some(site), place))
+                let restoration = tx.load::<read::Restoration>(read::restoration())?.pop();
+                let bound = Bound::to(Some(site), &query.kinds, restoration);
+                let place = begin(query, &bound, &Place::Site(tx.site.revision))?;
+                Ok((tx.caller.credential().cloned(), Some(site), (place, bound)))
             })
             .await?
     };
@@ -110,12 +114,12 @@ pub(crate) async fn open(
         return Err(Error::bug("a watch without a credential or a query"));
     };
     let registration = identity.watches.register(credential)?;
-    let watcher = Watcher::new(identity, context, query, site, place, registration);
+    let watcher = Watcher::new(identity, context, query, site, begins, registration);
     Ok(watcher.into_stream())
 }
 
 /// Where a watch begins, now being `now`.
-fn begin(query: &WatchQuery, site: Option<SiteId>, now: &Place) -> Result<Place, Error> {
+fn begin(query: &WatchQuery, bound: &Bound, now: &Place) -> Result<Place, Error> {
     let place = match (&query.start, now) {
         (Start::Now, _) => return Ok(now.clone()),
         (Start::After(number), Place::Site(_)) => Place::Site(*number),
@@ -126,7 +130,7 @@ fn begin(query: &WatchQuery, site: Option<SiteId>, now: &Place) -> Result<Place,
                 "must be 0 where all sites are watched: numbers are each site's own",
             ));
         }
-        (Start::Token(token), _) => Bound::to(site, &query.kinds).read(token, site.is_none())?,
+        (Start::Token(token), _) => bound.read(token, matches!(now, Place::All(_)))?,
     };
     // A place that is not there yet was, once: in a database that has lost what it had written. Whoever
     // waited there would miss what is written instead.

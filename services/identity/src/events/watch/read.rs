@@ -76,6 +76,21 @@ pub(super) struct Batch {
     pub(super) more: bool,
 }
 
+/// The last time that the database was restored.
+#[derive(Clone, Copy, Debug, QueryableByName)]
+pub(super) struct Restoration {
+    #[diesel(sql_type = SqlUuid)]
+    pub(super) restoration_id: Uuid,
+}
+
+/// Asks for the [`Restoration`], if there was one.
+pub(super) fn restoration() -> Sql {
+    sql(
+        "read the last restoration",
+        "SELECT r.restoration_id FROM restorations r ORDER BY r.restored_at DESC LIMIT 1",
+    )
+}
+
 /// How far the positions of events were taken, and up to where no event can appear any more.
 #[derive(Clone, Copy, Debug, QueryableByName)]
 pub(super) struct Settled {

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use super::{
     Place,
     cursor::{Cursor, GAPS_MAX},
+    read::Restoration,
 };
 use crate::{error::Error, events::kinds::Kinds, ids::SiteId};
 
@@ -21,9 +22,17 @@ const LENGTH_MAX: usize = (GAPS_MAX + 4) * 10 * 4 / 3;
 pub(super) struct Bound([u8; 32]);
 
 impl Bound {
-    /// To a site or to all, and to the kinds.
-    pub(super) fn to(site: Option<SiteId>, kinds: &Kinds) -> Self {
+    /// To a site or to all, to the kinds, and to the last time that the database was restored, if it was: the
+    /// places of before are others since.
+    pub(super) fn to(
+        site: Option<SiteId>,
+        kinds: &Kinds,
+        restoration: Option<Restoration>,
+    ) -> Self {
         let mut hash = Sha256::new();
+        if let Some(restoration) = restoration {
+            hash.update(restoration.restoration_id.as_bytes());
+        }
         match site {
             Some(site) => hash.update(site.uuid().as_bytes()),
             None => hash.update(b"all"),
@@ -139,7 +148,7 @@ mod tests {
 
     fn bound(site: Option<SiteId>, kinds: &[&str]) -> Bound {
         let kinds: Vec<String> = kinds.iter().map(|kind| (*kind).to_owned()).collect();
-        Bound::to(site, &Kinds::read(&kinds).unwrap())
+        Bound::to(site, &Kinds::read(&kinds).unwrap(), None)
     }
 
     #[test]
@@ -169,6 +178,24 @@ mod tests {
             &"A".repeat(1 << 20),
         ] {
             assert!(own.read(bad, false).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_restoration_ends_the_tokens_of_before_and_of_other_restorations() {
+        let site = Some(SiteId::new());
+        let kinds = Kinds::read(&[]).unwrap();
+        let restored = |number| Restoration {
+            restoration_id: uuid::Uuid::from_u128(number),
+        };
+        let restorations = [None, Some(restored(1)), Some(restored(2))];
+        let bounds = restorations.map(|restoration| Bound::to(site, &kinds, restoration));
+        for bound in &bounds {
+            let token = bound.write(&Place::Site(7));
+            let good = bounds
+                .iter()
+                .filter(|other| other.read(&token, false).is_ok());
+            assert_eq!(good.collect::<Vec<_>>(), [bound]);
         }
     }
 

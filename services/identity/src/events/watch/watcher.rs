@@ -82,7 +82,7 @@ impl Watcher {
         context: RequestContext,
         query: WatchQuery,
         site: Option<SiteId>,
-        place: Place,
+        (place, bound): (Place, Bound),
         registration: Registration,
     ) -> Self {
         registration.shared.metrics.behind.inc();
@@ -90,7 +90,7 @@ impl Watcher {
             db: identity.db.clone(),
             context,
             site,
-            bound: Bound::to(site, &query.kinds),
+            bound,
             kinds: query.kinds,
             heartbeat: query.heartbeat,
             registration,
