@@ -428,7 +428,7 @@ async fn the_bootstrap_token_makes_sites_and_credentials_and_nothing_else() {
         tokio::task::block_in_place(|| roster_stack::services::Service::start(short, guard));
     let failure = format!("{:#}", failure.unwrap_err());
     assert!(
-        failure.contains("32 to 256") && !failure.contains("short-one"),
+        failure.contains("32 up to 256") && !failure.contains("short-one"),
         "{failure}"
     );
 }

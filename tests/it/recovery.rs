@@ -108,7 +108,7 @@ async fn a_dump_of_a_database_at_rest_is_the_same_in_every_row() {
         site.scim.make_user(&format!("m{n}@acme.example")).await;
     }
     let restored = tokio::task::block_in_place(|| dumped_and_restored(&world.database));
-    assert_eq!(restored.snapshot(), world.database.snapshot());
+    assert!(restored.snapshot() == world.database.snapshot());
     // Nothing is left to migrate.
     migrate(restored.url());
 }
@@ -144,12 +144,10 @@ async fn the_database_of_a_moment_of_the_past_is_made_again_and_who_watched_star
     let backup = tokio::task::block_in_place(|| cluster.back_up(true).unwrap());
     let leaver = site.scim.make_user("leaver@acme.example").await;
     site.rpc.delete_member(&leaver).await.unwrap();
-    let kept = world.database.snapshot();
-    let revision = site.rpc.get_site().await.revision;
     let (watching, _) = world.issue(&site.domain, &[pb::Scope::Watch]).await;
     let at_the_moment = watch_from_now(&world.caller(&watching)).await.token;
-    let kept_credential = world.database.snapshot();
-    assert_eq!(kept, kept_credential, "credentials are no part of it");
+    let kept = world.database.snapshot();
+    let revision = site.rpc.get_site().await.revision;
     let moment = world
         .database
         .texts("SELECT clock_timestamp()::text AS t")
@@ -178,7 +176,10 @@ async fn the_database_of_a_moment_of_the_past_is_made_again_and_who_watched_star
     let recovered =
         tokio::task::block_in_place(|| Cluster::start(options, &server().guard).unwrap());
     let database = Database::elsewhere(&recovered, "roster");
-    assert_eq!(database.snapshot(), kept);
+    assert!(
+        database.snapshot() == kept,
+        "something was lost, or is too much"
+    );
     say_restored(&database);
     let again = World::with(Settings {
         database: Some(database),

@@ -96,12 +96,22 @@ impl Balancer {
     }
 }
 
-/// Identity providers at work.
+/// Identity providers at work. They end with it, also where a test fails.
 #[derive(Debug)]
 pub struct Load {
-    stop: Arc<AtomicBool>,
+    stop: StopWhenDropped,
     looking: JoinHandle<()>,
     workers: Vec<JoinHandle<Vec<(String, String)>>>,
+}
+
+/// Says that everything should end, once it is dropped.
+#[derive(Debug)]
+struct StopWhenDropped(Arc<AtomicBool>);
+
+impl Drop for StopWhenDropped {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Load {
@@ -130,7 +140,7 @@ impl Load {
             .map(|worker| tokio::spawn(push(balancer.clone(), worker, stop.clone())))
             .collect();
         Self {
-            stop,
+            stop: StopWhenDropped(stop),
             looking,
             workers,
         }
@@ -138,7 +148,7 @@ impl Load {
 
     /// Ends it; answers with the ids of the members that were made, and their titles.
     pub async fn end(self) -> Vec<(String, String)> {
-        self.stop.store(true, Ordering::Relaxed);
+        drop(self.stop);
         self.looking.await.unwrap();
         let mut made = Vec::new();
         for worker in self.workers {

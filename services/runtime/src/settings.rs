@@ -365,7 +365,7 @@ mod tests {
         fs::write(&full, "hush\n").unwrap();
         fs::write(&empty, "\n").unwrap();
         let mut mistakes = Mistakes::default();
-        let mut of = |given, file| secret("KEY", given, Option::<&Path>::from(file), &mut mistakes);
+        let mut of = |given, file: Option<&Path>| secret("KEY", given, file, &mut mistakes);
         assert_eq!(of(None, Some(full.as_path())).as_deref(), Some("hush"));
         assert_eq!(of(Some("hush"), None).as_deref(), Some("hush"));
         assert_eq!(of(None, None), None);

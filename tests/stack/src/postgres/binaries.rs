@@ -39,9 +39,14 @@ pub(super) struct Binaries {
 }
 
 impl Binaries {
-    /// One of the other programs that come with the server.
+    /// One of the other programs that come with the server, which need not be linked beside it.
     pub(super) fn tool(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
+        let target = fs::canonicalize(self.postgres()).ok();
+        let beside_target = target.and_then(|target| Some(target.parent()?.join(name)));
+        match beside_target {
+            Some(program) if program.is_file() => program,
+            _ => self.folder.join(name),
+        }
     }
 
     /// The server.
