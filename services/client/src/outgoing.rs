@@ -22,9 +22,10 @@ pub fn is_unreachable(failure: &(dyn Error + 'static)) -> bool {
     causes(failure).any(|error| error.is::<ConnectError>())
 }
 
-/// Whether a call failed before anything of it left, so that it may be made again, also a write: there was no
+/// Whether a call failed before anybody looked at it, so that it may be made again, also a write: there was no
 /// connection, or it came to its end just then, as each does after a while. Other gRPC libraries take another
-/// connection by themselves.
+/// connection by themselves. Of a call that was under way, the server's GOAWAY tells that it was not looked at
+/// (RFC 9113 section 6.8), as REFUSED_STREAM does (section 8.7).
 #[must_use]
 pub fn is_unsent(failure: &(dyn Error + 'static)) -> bool {
     let cancelled = |error: &(dyn Error + 'static)| {
@@ -32,7 +33,13 @@ pub fn is_unsent(failure: &(dyn Error + 'static)) -> bool {
             .downcast_ref::<hyper::Error>()
             .is_some_and(hyper::Error::is_canceled)
     };
-    is_unreachable(failure) || causes(failure).any(cancelled)
+    let passed_by = |error: &(dyn Error + 'static)| {
+        error.downcast_ref::<h2::Error>().is_some_and(|error| {
+            let going = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+            error.is_remote() && (going || error.reason() == Some(h2::Reason::REFUSED_STREAM))
+        })
+    };
+    is_unreachable(failure) || causes(failure).any(|error| cancelled(error) || passed_by(error))
 }
 
 /// A failure, and what is behind it.
