@@ -474,5 +474,10 @@ async fn sites_are_counted_by_their_providers_last_contact_and_credentials_by_th
         ("identity_credentials_expiring", &month, 1),
     ])
     .await;
+    // One whose token has expired is shut out, whatever it sends: that is silence, and no departure.
+    counted(&[("identity_sites_silent", &[], 1)]).await;
+    used("edge", "3 days");
+    expires("edge", "-1 second");
+    counted(&[("identity_sites_silent", &[], 2)]).await;
     drop(sites);
 }

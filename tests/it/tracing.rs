@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use identity_proto::v1::{self as pb, event_service_client::EventServiceClient};
 use identity_tests::{
     collector::{Collector, Exported, hex},
+    rules::repository,
     scim::{self, PATCH_OP, Scim},
     world::{OWNER, Settings, World},
     writes::{member, new_trace_id, traced},
@@ -432,7 +433,42 @@ async fn every_log_line_of_a_request_names_its_trace() {
     traces.insert(broken.trace_id().to_owned());
     broken.error(500, "");
 
+    let rehearsal = acme
+        .scim
+        .request(Method::POST, "/Users")
+        .header("content-type", "application/scim+json")
+        .header("roster-dry-run", "true")
+        .body(scim::user("ann@acme.example").to_string());
+    let rehearsal = Scim::send(rehearsal).await.is(201);
+    traces.insert(rehearsal.trace_id().to_owned());
+
     let all = lines();
+    let of_request = |trace_id: &str| {
+        let mut lines = all.iter();
+        let found = lines.find(|line| line["trace_id"] == trace_id && line["message"] == "request");
+        found.unwrap_or_else(|| panic!("{trace_id}")).clone()
+    };
+    // Who follows a site sees what a write did, and that a rehearsal did nothing.
+    let line = of_request(group.trace_id());
+    assert_eq!(line["http.request.method"], "POST");
+    assert_eq!(line["http.route"], "/{domain}/scim/v2/Groups");
+    assert_eq!(line["site.domain"], "acme");
+    assert_eq!(line["outcome"], "ok");
+    assert_eq!(line["effect"], "members=0, skipped=1, gained=0, lost=0");
+    assert!(line["dry_run"].is_null(), "{line}");
+    let line = of_request(rehearsal.trace_id());
+    assert_eq!(line["effect"], "members=1, skipped=0, gained=0, lost=0");
+    assert_eq!(line["dry_run"], true);
+    // Each field that the page of observability tells of.
+    let page = repository().join("docs/observability.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let (_, section) = page.split_once("\n## Logs\n").unwrap();
+    let (_, example) = section.split_once("```json\n").unwrap();
+    let example: Value = serde_json::from_str(example.split("```").next().unwrap()).unwrap();
+    let fields =
+        |line: &Value| -> BTreeSet<String> { line.as_object().unwrap().keys().cloned().collect() };
+    assert_eq!(fields(&example), fields(&line));
+
     for line in &all {
         for field in ["timestamp", "level", "target", "message"] {
             assert!(line[field].is_string(), "{line}");

@@ -280,6 +280,16 @@ BAD = [
         "a lost machine",
     ),
     (
+        whole.the_databases_log_holds_no_values,
+        lambda o: spec(o, "Cluster", "roster-database")["postgresql"]["parameters"].pop("log_parameter_max_length"),
+        "log_parameter_max_length lets",
+    ),
+    (
+        whole.the_databases_instances_see_each_other,
+        lambda o: spec(o, "NetworkPolicy", "roster-database")["egress"][0]["ports"].pop(),
+        "no egress between its instances at 8000",
+    ),
+    (
         whole.the_migration_goes_first,
         lambda o: container(o, "migration", "Job").update(image="roster/identity:0.0.1"),
         "of another release",

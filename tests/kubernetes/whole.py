@@ -138,6 +138,33 @@ def the_database_has_a_connection_for_each(objects):
             yield f"{name_of(cluster)}: a lost machine loses what was acknowledged, or stops the service"
 
 
+def the_databases_log_holds_no_values(objects):
+    """PostgreSQL logs what is bound to a slow statement in full, unless it is told not to."""
+    for cluster in objects.of("Cluster"):
+        parameters = cluster["spec"]["postgresql"]["parameters"]
+        for name in ("log_parameter_max_length", "log_parameter_max_length_on_error"):
+            if parameters.get(name) != "0":
+                yield f"{name_of(cluster)}: {name} lets what is bound to statements into the log"
+
+
+def the_databases_instances_see_each_other(objects):
+    """At PostgreSQL's port to replicate, and at the operator's: a primary that reaches neither the API server nor
+    another instance there takes itself for cut off, and ends."""
+    for cluster in objects.of("Cluster"):
+        own = {"matchLabels": {"cnpg.io/cluster": cluster["metadata"]["name"]}}
+        for direction in ("ingress", "egress"):
+            open_ports = {
+                port["port"]
+                for policy in objects.of("NetworkPolicy")
+                if policy["spec"]["podSelector"] == own
+                for rule in policy["spec"].get(direction) or []
+                if {"podSelector": own} in (rule.get("from") or rule.get("to") or [])
+                for port in rule["ports"]
+            }
+            for port in sorted({5432, 8000} - open_ports):
+                yield f"{name_of(cluster)}: no {direction} between its instances at {port}"
+
+
 def the_migration_goes_first(objects):
     """It has what it needs by one label, so that it can be applied alone, and comes before the rollout."""
     job = objects.get("Job", "migration")
@@ -176,4 +203,6 @@ IN_PRODUCTION = [
     no_secret_stands_in_the_repository,
     a_lost_machine_is_not_noticed,
     the_database_has_a_connection_for_each,
+    the_databases_log_holds_no_values,
+    the_databases_instances_see_each_other,
 ]

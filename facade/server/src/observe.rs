@@ -20,7 +20,7 @@ use tracing::{Instrument, Span, field};
 use crate::{
     admission,
     app::App,
-    effect::Effect,
+    effect::{self, Effect},
     metrics::{ActiveLabels, Fault, RequestLabels},
     refusal::Refusal,
     reply::content_type,
@@ -48,6 +48,10 @@ pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next
         .to_owned();
     let site = site_domain(request.uri().path());
     let wants_plain_json = wants_plain_json(request.headers());
+    // Else a rehearsal's line would tell of an effect that nothing had.
+    let dry_run = effect::is_dry_run(request.headers())
+        .is_ok_and(|asked| asked)
+        .then_some(true);
     // Of the highest level, so that no log filter takes the trace id from the answers.
     let span = tracing::error_span!(
         "http.request",
@@ -98,6 +102,7 @@ pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next
             site.domain = site,
             outcome,
             effect,
+            dry_run,
             duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
             "request"
         );

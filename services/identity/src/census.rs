@@ -103,7 +103,8 @@ impl Census {
     }
 }
 
-/// Asks for [`Census`]. A site's provider is whoever holds a token for provisioning that works. A credential is
+/// Asks for [`Census`]. A site's provider is whoever holds a token for provisioning that was not revoked; one that
+/// has expired shuts the provider out, which has to be seen. A credential is
 /// about to expire where it has been used, and none of the same site that may do as much and works for longer has
 /// been used since: a rotation that is done is none.
 fn census(silent_after_hours: u32) -> Sql {
@@ -129,8 +130,7 @@ fn census(silent_after_hours: u32) -> Sql {
         format!(
             "WITH providers AS ( \
                SELECT s.domain, max(c.last_used_at) AS last FROM credentials c JOIN sites s USING (site_id) \
-               WHERE c.revoked_at IS NULL AND coalesce(c.expires_at, 'infinity') > clock_timestamp() \
-                 AND 'provision' = ANY(c.scopes) GROUP BY s.site_id, s.domain), \
+               WHERE c.revoked_at IS NULL AND 'provision' = ANY(c.scopes) GROUP BY s.site_id, s.domain), \
              contacts AS (SELECT domain, last, clock_timestamp() - last AS age FROM providers), \
              silent AS (SELECT domain, last FROM contacts WHERE age > make_interval(hours => ?)), \
              expiring AS ({of_sites} UNION ALL {of_all}) \

@@ -246,7 +246,7 @@ impl CensusMetrics {
             ),
             silent_sites: metrics.register(
                 "identity_sites_silent",
-                "Sites whose identity provider has called before, has a token that works, and has been silent \
+                "Sites whose identity provider has called before, has a token that was not revoked, and has been silent \
                  for longer than ROSTER_SILENT_AFTER_HOURS",
                 Gauge::default(),
             ),

@@ -100,6 +100,7 @@ impl Receipt {
             skipped = self.effect.unknown.len(),
             gained,
             lost,
+            dry_run = dry.then_some(true),
             "effect"
         );
     }

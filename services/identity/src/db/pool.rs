@@ -1,6 +1,9 @@
 //! The connections, and how many may work at once.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use diesel::{
     Connection, ConnectionError, ConnectionResult, PgConnection, connection::SimpleConnection,
@@ -76,13 +79,29 @@ impl r2d2::ManageConnection for Manager {
     }
 }
 
-/// r2d2 reports each failed attempt to connect; one line a second is enough of them.
+/// r2d2 reports each failed attempt to connect, of each connection; one line a second is enough of them.
 #[derive(Debug, Default)]
-struct ConnectFailures;
+struct ConnectFailures {
+    told: Mutex<Option<Instant>>,
+}
+
+impl ConnectFailures {
+    /// Whether one that fails at `now` is told.
+    fn is_due(&self, now: Instant) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = told.is_none_or(|last| now.duration_since(last) >= Duration::from_secs(1));
+        if due {
+            *told = Some(now);
+        }
+        due
+    }
+}
 
 impl r2d2::HandleError<ConnectionError> for ConnectFailures {
     fn handle_error(&self, error: ConnectionError) {
-        tracing::warn!(error = %explain(&error), "can't connect to the database");
+        if self.is_due(Instant::now()) {
+            tracing::warn!(error = %explain(&error), "can't connect to the database");
+        }
     }
 }
 
@@ -95,7 +114,7 @@ pub(crate) fn build(url: &str, size: u32, wait: Duration) -> r2d2::Pool<Manager>
         .max_lifetime(Some(Duration::from_secs(1800)))
         .idle_timeout(Some(Duration::from_secs(600)))
         .test_on_check_out(false)
-        .error_handler(Box::new(ConnectFailures))
+        .error_handler(Box::new(ConnectFailures::default()))
         .build_unchecked(Manager::new(url))
 }
 
@@ -122,5 +141,21 @@ pub(crate) fn explain(error: &ConnectionError) -> String {
 impl From<r2d2::Error> for Error {
     fn from(_: r2d2::Error) -> Self {
         Self::Unavailable("no connection to the database".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_failure_a_second_is_told() {
+        let failures = ConnectFailures::default();
+        let began = Instant::now();
+        let told = |milliseconds| failures.is_due(began + Duration::from_millis(milliseconds));
+        assert!(told(0));
+        assert!(!told(100) && !told(999));
+        assert!(told(1000) && !told(1999));
+        assert!(told(60_000));
     }
 }
