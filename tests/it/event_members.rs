@@ -12,13 +12,13 @@ use identity_proto::v1::{
 };
 use identity_tests::{
     random::Random,
-    rpc::{by_id, by_user_name, entity, role},
+    rpc::{Rpc, by_id, by_user_name, entity, role},
     world::{Site, World},
-    writes::member,
+    writes::{mask, member},
 };
 use prost_types::{Value, value::Kind};
 use serde_json::json;
-use tonic::Code;
+use tonic::{Code, Status};
 
 /// The numbers of the events that a request asks for, by pages of this size.
 async fn numbers(site: &Site, request: &pb::ListEventsRequest, page_size: i32) -> Vec<i64> {
@@ -45,6 +45,21 @@ fn concerning(id: &str) -> pb::ListEventsRequest {
         member: by_id(id),
         ..Default::default()
     }
+}
+
+/// Changes the reason of a direct grant.
+async fn say_why(rpc: &Rpc, grant_id: &str, reason: &str) -> Result<(), Status> {
+    let request = pb::UpdateGrantRequest {
+        grant_id: grant_id.to_owned(),
+        values: Some(pb::DirectSource {
+            reason: reason.to_owned(),
+            ..Default::default()
+        }),
+        update_mask: mask(&["reason"]),
+        ..Default::default()
+    };
+    let request = rpc.caller.request(request);
+    rpc.grants().update_grant(request).await.map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,8 +109,9 @@ async fn what_changed_a_members_access_is_listed_whatever_it_happened_to() {
         .await
         .unwrap();
     tell(false, false).await;
-    acme.rpc
-        .grant("ann@acme.example", entity("EU GmbH"))
+    let given = acme.rpc.grant("ann@acme.example", entity("EU GmbH")).await;
+    tell(true, false).await;
+    say_why(&acme.rpc, &given.unwrap(), "for the autumn")
         .await
         .unwrap();
     tell(true, false).await;
@@ -167,7 +183,7 @@ async fn what_changed_a_members_access_is_listed_whatever_it_happened_to() {
         subject_id: group.clone(),
         ..concerning(&ann)
     };
-    let expected = [told[0].0, told[2].0, told[11].0];
+    let expected = [told[0].0, told[2].0, told[12].0];
     assert_eq!(numbers(&acme, &of_group, 1).await, expected);
     // What is no member concerns no one, and what happened on another site no one here.
     for nobodys in [&custom, &acme.id, &uuid::Uuid::new_v4().to_string()] {
@@ -180,7 +196,7 @@ async fn what_changed_a_members_access_is_listed_whatever_it_happened_to() {
 /// What a member had at a revision; none where it was not there.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 struct Had {
-    /// Each grant: what it gives, where it comes from, since when.
+    /// Each grant: what it gives, where it comes from with its reason, since when.
     grants: BTreeSet<(String, String, i64)>,
     roles: BTreeSet<String>,
     has_entity: bool,
@@ -217,7 +233,7 @@ async fn had(site: &Site, id: &str, revision: i64) -> Option<Had> {
         };
         let source = match grant.source.clone().unwrap() {
             Source::Group(group) => group.group_id,
-            Source::Direct(direct) => direct.grant_id,
+            Source::Direct(direct) => format!("{} {}", direct.grant_id, direct.reason),
             Source::Entitlement(_) => "entitlement".to_owned(),
         };
         had.grants.insert((target, source, grant.since_revision));
@@ -354,7 +370,12 @@ async fn write(site: &Site, random: &mut Random, ids: &mut Vec<String>, grants: 
         }
         14 => {
             if let Some(grant) = random.one(grants) {
-                drop(rpc.end_grant(grant).await);
+                if random.coin() {
+                    drop(rpc.end_grant(grant).await);
+                } else {
+                    let reason = format!("reason {}", random.below(3));
+                    drop(say_why(rpc, grant, &reason).await);
+                }
             }
         }
         15 => match named(roles().await, "Custom").await {

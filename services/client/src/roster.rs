@@ -6,7 +6,8 @@ use http::HeaderValue;
 use identity_proto::v1::{
     AccessQuestion, CheckAccessRequest, SiteRef, access_service_client::AccessServiceClient,
     business_entity_service_client::BusinessEntityServiceClient,
-    credential_service_client::CredentialServiceClient, event_service_client::EventServiceClient,
+    credential_service_client::CredentialServiceClient,
+    diagnosis_service_client::DiagnosisServiceClient, event_service_client::EventServiceClient,
     grant_service_client::GrantServiceClient, group_service_client::GroupServiceClient,
     member_service_client::MemberServiceClient, role_service_client::RoleServiceClient,
     site_service_client::SiteServiceClient,
@@ -119,6 +120,8 @@ clients! {
     business_entities: BusinessEntityServiceClient;
     /// Credentials.
     credentials: CredentialServiceClient;
+    /// How identity itself is.
+    diagnosis: DiagnosisServiceClient;
     /// The record of every change.
     events: EventServiceClient;
     /// Direct grants.
@@ -222,5 +225,24 @@ impl fmt::Debug for Builder {
             .debug_struct("Builder")
             .field("address", &self.address)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use identity_proto::FILE_DESCRIPTOR_SET;
+    use prost::Message;
+    use prost_types::FileDescriptorSet;
+
+    #[test]
+    fn every_service_of_the_contract_has_its_client() {
+        let set = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
+        let services = set.file.iter().flat_map(|file| &file.service);
+        let source = include_str!("roster.rs");
+        let without: Vec<&str> = services
+            .map(|service| service.name())
+            .filter(|name| !source.contains(&format!(": {name}Client;")))
+            .collect();
+        assert!(without.is_empty(), "{without:?}");
     }
 }

@@ -17,7 +17,7 @@ use tonic_types::StatusExt;
 use tower_service::Service;
 use tracing::{Instrument, Span, field};
 
-use crate::outgoing::{carry_trace, is_unsent};
+use crate::outgoing::{carry_trace, is_unreachable, is_unsent};
 
 /// How often a read is tried.
 const ATTEMPTS: u32 = 3;
@@ -128,14 +128,14 @@ impl Wire {
         }
         if headers.contains_key(GRPC_TIMEOUT) {
             // tonic keeps to it.
-            return self.tried(Kind::Write, None, request).await;
+            return told(self.tried(Kind::Write, None, request).await);
         }
         let deadline = Instant::now() + self.deadline;
         let answer = timeout_at(deadline, self.tried(kind, Some(deadline), request)).await;
         match answer {
             // tonic looks at the same deadline, and calls it a broken connection.
             Ok(Err(_)) if Instant::now() + TICK >= deadline => Ok(late()),
-            Ok(answer) => answer,
+            Ok(answer) => told(answer),
             Err(_elapsed) => Ok(late()),
         }
     }
@@ -172,6 +172,21 @@ impl Wire {
             }
         }
     }
+}
+
+/// The answer as the caller sees it. tonic calls a connection that broke under a call UNKNOWN; for whoever made the
+/// call it is UNAVAILABLE: identity may have done it or not.
+fn told(answer: Answer) -> Answer {
+    let error = match answer {
+        Err(error) if !is_unreachable(&error) => error,
+        answer => return answer,
+    };
+    let status = Status::from_error(Box::new(error));
+    let status = match status.code() {
+        Code::Unknown => Status::unavailable(format!("the connection broke: {}", status.message())),
+        _ => status,
+    };
+    Ok(status.into_http())
 }
 
 fn late() -> Response<Body> {
@@ -220,25 +235,28 @@ fn pause(answer: &Answer, tried: u32) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use identity_proto::FILE_DESCRIPTOR_SET;
+    use prost::Message;
+    use prost_types::FileDescriptorSet;
 
     use super::*;
 
     #[test]
     fn every_method_of_the_contract_is_known_by_its_name() {
-        let text = String::from_utf8_lossy(FILE_DESCRIPTOR_SET);
-        assert!(text.contains("BatchCheckAccess"));
-        for (method, kind) in [
-            ("CheckAccess", Kind::Read),
-            ("BatchCheckAccess", Kind::Read),
-            ("ListMembers", Kind::Read),
-            ("GetCaller", Kind::Read),
-            ("ExplainAccess", Kind::Read),
-            ("CreateGrant", Kind::Write),
-            ("IssueCredential", Kind::Write),
-            ("DeleteMember", Kind::Write),
-            ("WatchEvents", Kind::Stream),
-        ] {
-            assert_eq!(Kind::of(method), kind, "{method}");
+        let writes = [
+            "Create", "Update", "Delete", "Divide", "End", "Issue", "Revoke",
+        ];
+        let set = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
+        let services = set.file.iter().flat_map(|file| &file.service);
+        let mut kinds = Vec::new();
+        for method in services.flat_map(|service| &service.method) {
+            let (name, kind) = (method.name(), Kind::of(method.name()));
+            let is_write = writes.iter().any(|word| name.starts_with(word));
+            assert_eq!(kind == Kind::Write, is_write, "{name}");
+            assert_eq!(kind == Kind::Stream, method.server_streaming(), "{name}");
+            kinds.push(kind);
+        }
+        for kind in [Kind::Read, Kind::Write, Kind::Stream] {
+            assert!(kinds.contains(&kind), "{kind:?}");
         }
     }
 }

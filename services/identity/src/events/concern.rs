@@ -11,6 +11,7 @@ use crate::{db::Sql, ids::MemberId};
 /// - those about the member;
 /// - those by which the member came into a group or left it, whatever the group gave;
 /// - those that began or ended what a grant or a group gives the member;
+/// - those that changed why or until when the member has a grant;
 /// - those that changed the permissions of a role while the member held it;
 /// - those that changed how far the member's roles reach, because the site was divided anew.
 ///
@@ -27,15 +28,15 @@ const NUMBERS: &str = "\
       WHERE gm.site_id = (SELECT site_id FROM me) AND gm.member_id = (SELECT member_id FROM me) \
         AND gm.to_event IS NOT NULL), \
     held AS ( \
-      SELECT d.role_id, d.business_entity_id, d.from_event, d.to_event FROM grants d \
+      SELECT d.grant_id, d.role_id, d.business_entity_id, d.from_event, d.to_event FROM grants d \
       WHERE d.site_id = (SELECT site_id FROM me) AND d.member_id = (SELECT member_id FROM me) \
         AND d.to_event IS NULL \
       UNION ALL \
-      SELECT d.role_id, d.business_entity_id, d.from_event, d.to_event FROM grants d \
+      SELECT d.grant_id, d.role_id, d.business_entity_id, d.from_event, d.to_event FROM grants d \
       WHERE d.site_id = (SELECT site_id FROM me) AND d.member_id = (SELECT member_id FROM me) \
         AND d.to_event IS NOT NULL \
       UNION ALL \
-      SELECT t.role_id, t.business_entity_id, greatest(s.from_event, t.from_event), \
+      SELECT NULL, t.role_id, t.business_entity_id, greatest(s.from_event, t.from_event), \
              least(s.to_event, t.to_event) \
       FROM stays s JOIN group_targets t \
         ON t.site_id = (SELECT site_id FROM me) AND t.group_id = s.group_id \
@@ -50,6 +51,9 @@ const NUMBERS: &str = "\
     WHERE e.site_id = (SELECT site_id FROM me) AND e.subject_id = (SELECT member_id FROM me) \
     UNION SELECT from_event FROM stays UNION SELECT to_event FROM stays \
     UNION SELECT from_event FROM held UNION SELECT to_event FROM held \
+    UNION \
+    SELECT t.to_event FROM held h \
+    JOIN grant_terms t ON t.site_id = (SELECT site_id FROM me) AND t.grant_id = h.grant_id \
     UNION \
     SELECT changed.number FROM held h \
     JOIN role_permissions p ON p.site_id = (SELECT site_id FROM me) AND p.role_id = h.role_id \
