@@ -71,6 +71,7 @@ mod settings;
 mod slow_clients;
 mod slow_writes;
 mod sorting;
+mod start_order;
 mod statements;
 mod tls;
 mod tls_grpc;
