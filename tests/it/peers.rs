@@ -9,7 +9,11 @@ use std::{
     time::Duration,
 };
 
-use identity_tests::{database::server, scim::Scim, world::World};
+use identity_tests::{
+    database::server,
+    scim::{Scim, user},
+    world::World,
+};
 use reqwest::StatusCode;
 use roster_stack::{guard::program, ports::free_port, services::Service};
 
@@ -138,8 +142,11 @@ async fn the_facade_uses_every_process_behind_the_name_and_outlives_each() {
     soon(async || shares(&scim, 2, &[first, &second]).await == [1, 1]).await;
     assert_eq!(shares(&scim, 20, &[first, &second]).await, [10, 10]);
 
-    // One is killed while its address still stands: no write is refused, and the other one does them all.
+    // One is killed while its address still stands. What was on its way to it is refused, as nobody knows what
+    // became of it; once its connection is seen to be gone, no write is, and the other one does them all.
     first.kill();
+    let probe = user("probe@acme.example");
+    soon(async || scim.post("/Users", &probe).await.status != StatusCode::TOO_MANY_REQUESTS).await;
     for number in 0..10 {
         scim.make_user(&format!("ada{number}@acme.example")).await;
     }
