@@ -1,7 +1,8 @@
 //! The serving process: what listens, what a call passes on its way in, and how it stops.
 
-use std::{error::Error as StdError, pin::Pin, sync::Arc, time::Duration};
+use std::{error::Error as StdError, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
+use futures_util::{Stream, StreamExt, stream};
 use identity_proto::{FILE_DESCRIPTOR_SET, v1 as pb};
 use identity_runtime::{admin, metrics::Metrics, shutdown};
 use tokio::net::TcpListener;
@@ -143,14 +144,17 @@ pub async fn serve(args: ServeArgs) -> Result<(), Box<dyn StdError + Send + Sync
         // Without a grace: tonic 0.14 with one tells the client nothing and cuts the connection in the end.
         .max_connection_age(Duration::from_millis(args.max_connection_age_ms))
         .add_routes(Routes::from(routes));
+    let closed = CancellationToken::new();
     let server: Pin<Box<dyn Future<Output = _> + Send>> = match tls {
         None => {
             let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-            Box::pin(router.serve_with_incoming_shutdown(incoming, told_to_stop))
+            let incoming = until_closed(incoming, told_to_stop, closed.clone());
+            Box::pin(router.serve_with_incoming_shutdown(incoming, closed.cancelled_owned()))
         }
         Some(files) => {
             let incoming = tls::incoming(listener, files, tls_metrics, stop.clone())?;
-            Box::pin(router.serve_with_incoming_shutdown(incoming, told_to_stop))
+            let incoming = until_closed(incoming, told_to_stop, closed.clone());
+            Box::pin(router.serve_with_incoming_shutdown(incoming, closed.cancelled_owned()))
         }
     };
     tracing::info!(%address, "identity serves");
@@ -165,6 +169,32 @@ pub async fn serve(args: ServeArgs) -> Result<(), Box<dyn StdError + Send + Sync
     stopped.cancel();
     tracing::info!("identity stopped");
     Ok(())
+}
+
+/// The connections that come in until `stop`, and those that wait already then. The listener is closed before
+/// `closed` lets the first connection be told to end: a client that was told would come back to a listener that
+/// nobody looks at any more, and be cut off with a request that nobody has read.
+fn until_closed<S: Stream + Unpin>(
+    incoming: S,
+    stop: impl Future<Output = ()>,
+    closed: CancellationToken,
+) -> impl Stream<Item = S::Item> {
+    let mut incoming = Some(incoming);
+    let mut stop = Box::pin(stop);
+    let mut stopping = false;
+    stream::poll_fn(move |context| {
+        stopping = stopping || stop.as_mut().poll(context).is_ready();
+        let next = match &mut incoming {
+            Some(incoming) => incoming.poll_next_unpin(context),
+            None => Poll::Ready(None),
+        };
+        if stopping && next.is_pending() {
+            incoming = None;
+            closed.cancel();
+            return Poll::Ready(None);
+        }
+        next
+    })
 }
 
 fn add_services(routes: &mut RoutesBuilder, identity: &Identity) {
