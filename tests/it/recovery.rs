@@ -10,7 +10,7 @@ use std::{
 use identity_proto::v1 as pb;
 use identity_tests::{
     database::{Database, migrate, server},
-    rolling::{Load, facade, share_of_work},
+    rolling::{Load, facade},
     watch::{resume, watch, watch_from_now},
     world::{Settings, Site, World},
     writes::reason,
@@ -79,7 +79,7 @@ async fn a_dump_that_was_made_under_load_is_whole_and_serves() {
     let site = world.acme().await;
     let before = [facade(&[&world.identity], &world.logs(), "load").await];
     let load = Load::begin(&before, &site);
-    share_of_work().await;
+    load.share_of_work().await;
     let restored = tokio::task::block_in_place(|| dumped_and_restored(&world.database));
     let made = load.end().await;
     assert!(!made.is_empty());

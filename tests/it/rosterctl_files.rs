@@ -428,8 +428,8 @@ async fn many_rows_take_minutes() {
         let said: Value = serde_json::from_str(&answer.out).unwrap();
         let seconds = said["seconds"].as_f64().unwrap();
         println!("{expected:?}: {seconds:.1} s");
-        // Tens of thousands in minutes: 10 ms a row, and some time to begin.
-        assert!(seconds < 5.0 + count as f64 * 0.01, "{seconds} s");
+        // Tens of thousands in minutes: 10 ms a row, and time to begin on a busy machine.
+        assert!(seconds < 30.0 + count as f64 * 0.01, "{seconds} s");
     }
 }
 

@@ -36,6 +36,9 @@ const GRACE: Duration = Duration::from_secs(10);
 /// How many push at once.
 const WORKERS: usize = 6;
 
+/// How many people are to be pushed between one replacement and the next, however slow the machine.
+const SHARE: usize = 15;
+
 /// Starts a facade before these identities, with its log (`facade-<name>.log`) in a folder.
 pub async fn facade(identities: &[&Service], logs: &Path, name: &str) -> Arc<Service> {
     let urls = identities
@@ -49,27 +52,6 @@ pub async fn facade(identities: &[&Service], logs: &Path, name: &str) -> Arc<Ser
         .variable("ROSTER_DRAIN_DELAY_MS", DRAIN_DELAY.as_millis().to_string());
     let start = move || Service::start(options, &server().guard).unwrap();
     Arc::new(spawn_blocking(start).await.unwrap())
-}
-
-/// Stops a service, starts it again, and lets it have its share of work. It has to end
-/// in time.
-pub async fn replace(service: &Arc<Service>) {
-    let stopping = service.clone();
-    let ended = spawn_blocking(move || {
-        let begun = Instant::now();
-        stopping.stop();
-        let ended = begun.elapsed();
-        stopping.restart().unwrap();
-        ended
-    });
-    let ended = ended.await.unwrap();
-    assert!(ended < GRACE, "{} took {ended:?} to end", service.name());
-    share_of_work().await;
-}
-
-/// Waits until each facade that is ready has been found so, and used for a while.
-pub async fn share_of_work() {
-    tokio::time::sleep(LOOKS_EVERY * 6).await;
 }
 
 /// Sends requests in turn to each facade that was ready when last looked at, as an Ingress does.
@@ -101,6 +83,7 @@ impl Balancer {
 pub struct Load {
     stop: StopWhenDropped,
     looking: JoinHandle<()>,
+    pushed: Arc<AtomicUsize>,
     workers: Vec<JoinHandle<Vec<(String, String)>>>,
 }
 
@@ -136,13 +119,45 @@ impl Load {
                 }
             }
         });
+        let pushed = Arc::new(AtomicUsize::new(0));
         let workers = (0..WORKERS)
-            .map(|worker| tokio::spawn(push(balancer.clone(), worker, stop.clone())))
+            .map(|worker| {
+                let (balancer, stop, pushed) = (balancer.clone(), stop.clone(), pushed.clone());
+                tokio::spawn(push(balancer, worker, stop, pushed))
+            })
             .collect();
         Self {
             stop: StopWhenDropped(stop),
             looking,
+            pushed,
             workers,
+        }
+    }
+
+    /// Stops a service, starts it again, and lets it have its share of work. It has to end
+    /// in time.
+    pub async fn replace(&self, service: &Arc<Service>) {
+        let stopping = service.clone();
+        let ended = spawn_blocking(move || {
+            let begun = Instant::now();
+            stopping.stop();
+            let ended = begun.elapsed();
+            stopping.restart().unwrap();
+            ended
+        });
+        let ended = ended.await.unwrap();
+        assert!(ended < GRACE, "{} took {ended:?} to end", service.name());
+        self.share_of_work().await;
+    }
+
+    /// Waits until each facade that is ready has been found so, and some people were pushed.
+    pub async fn share_of_work(&self) {
+        let enough = self.pushed.load(Ordering::Relaxed) + SHARE;
+        tokio::time::sleep(LOOKS_EVERY * 6).await;
+        // A worker that failed has pushed its last: then the end tells why.
+        let at_work = || self.workers.iter().all(|worker| !worker.is_finished());
+        while self.pushed.load(Ordering::Relaxed) < enough && at_work() {
+            tokio::time::sleep(LOOKS_EVERY).await;
         }
     }
 
@@ -163,6 +178,7 @@ async fn push(
     balancer: Arc<Balancer>,
     worker: usize,
     stop: Arc<AtomicBool>,
+    pushed: Arc<AtomicUsize>,
 ) -> Vec<(String, String)> {
     let mut made = Vec::new();
     let path = format!(
@@ -185,6 +201,7 @@ async fn push(
             .is(200);
         balancer.next().get(&path).await.is(200);
         made.push((id, title));
+        pushed.fetch_add(1, Ordering::Relaxed);
     }
     made
 }
