@@ -60,7 +60,12 @@ test-upgrade: build ## Run the services of before the newest migration on the ne
 	ROSTER_PREVIOUS="$(BEFORE)/target/debug" $(CARGO) test --locked --workspace --test it -- upgrade
 
 test-contract: ## Lint the gRPC contract and refuse what breaks callers of the last release (needs Node)
-	@$(call need,npx,Node.js with npx); cd proto && $(BUF) lint && $(BUF) breaking --against released.binpb
+	@$(call need,npx,Node.js with npx); cd proto && $(BUF) lint && $(BUF) breaking --against released.binpb && \
+	  BUF="$(BUF)" python3 ../tests/contract/refused.py
+
+.PHONY: contract-released
+contract-released: ## Let callers count on the contract as it is now (needs Node)
+	cd proto && $(BUF) build --as-file-descriptor-set --exclude-source-info --output released.binpb
 
 test-kubernetes: build ## Check k8s/ against the schemas, the rules and the programs (needs Debian's apt, Node)
 	@$(call need,apt-get,Debian's apt); $(call need,npm,Node.js with npm); tests/kubernetes/run
