@@ -12,7 +12,8 @@ use identity_tests::{
 async fn a_service_in_python_asks_who_may_do_what() {
     let world = World::start().await;
     let acme = world.acme().await;
-    acme.scim.make_user("ada@acme.example").await;
+    let member = acme.scim.make_user("ada@acme.example").await;
+    let group = acme.scim.make_group("CB/acme/ROLE/Analyst", &[]).await;
     for target in [role("Sales Manager"), entity("EU GmbH")] {
         acme.rpc.grant("ada@acme.example", target).await.unwrap();
     }
@@ -29,6 +30,8 @@ async fn a_service_in_python_asks_who_may_do_what() {
             .arg(here.join("ask.py"))
             .env("ROSTER_GRPC_ADDR", address)
             .env("ROSTER_TOKEN", token)
+            .env("ROSTER_GROUP", group)
+            .env("ROSTER_MEMBER", member)
             .env("ROSTER_PROTO", tests.join("../proto"))
             .env("ROSTER_STUBS", stubs.path());
         done(&mut service, "the service in Python failed").stdout
@@ -36,4 +39,13 @@ async fn a_service_in_python_asks_who_may_do_what() {
     .await
     .unwrap();
     assert_eq!(String::from_utf8_lossy(&said), "done\n");
+}
+
+#[test]
+fn the_function_in_the_docs_is_the_one_that_runs_here() {
+    let docs = include_str!("../../docs/internal-api.md");
+    let (_, rest) = docs.split_once("```python\ndef follow").unwrap();
+    let (function, _) = rest.split_once("```").unwrap();
+    let service = include_str!("../python_client/ask.py");
+    assert!(service.contains(&format!("def follow{function}")));
 }
