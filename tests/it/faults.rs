@@ -15,7 +15,7 @@ use identity_proto::v1 as pb;
 use identity_tests::{
     database::server,
     faults::Proxy,
-    locks::eventually,
+    locks::{SiteLock, eventually},
     rpc::{Rpc, by_user_name},
     scim::{self, Scim},
     world::{OWNER, Settings, Site, World},
@@ -413,10 +413,12 @@ async fn who_finds_all_connections_busy_waits_a_bounded_time() {
     })
     .await;
     let acme = world.acme().await;
-    let lock = world.database.lock_site(&acme.id);
-    let writes = ["a@acme.example", "b@acme.example"].map(|name| {
-        let rpc = acme.rpc.clone();
-        tokio::spawn(async move { rpc.create_member(member(name)).await })
+    let beta = world.bare_site("beta").await;
+    let locks = [&acme, &beta].map(|site| world.database.lock_site(&site.id));
+    // One of each: no site may have more than half.
+    let writes = [&acme, &beta].map(|site| {
+        let rpc = site.rpc.clone();
+        tokio::spawn(async move { rpc.create_member(member("a@acme.example")).await })
     });
     world.database.wait_until_waiting(2).await;
 
@@ -458,7 +460,7 @@ async fn who_finds_all_connections_busy_waits_a_bounded_time() {
     let left = tokio::time::timeout(Duration::from_millis(300), call).await;
     assert!(left.is_err());
     tokio::time::sleep(Duration::from_millis(200)).await;
-    lock.release();
+    locks.into_iter().for_each(SiteLock::release);
     for write in writes {
         write.await.unwrap().unwrap();
     }

@@ -30,7 +30,7 @@ pub(crate) async fn repeat(
 ) {
     let mut known = None;
     loop {
-        let context = RequestContext::of_nobody(PATIENCE);
+        let context = RequestContext::of_nobody("count sites", PATIENCE);
         let counted = db
             .transact(context, true, move |tx| {
                 let row: Census = tx.one(census(silent_after_hours))?;

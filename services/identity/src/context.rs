@@ -1,6 +1,10 @@
 //! What a call brings along: who says it is calling, for which site, until when, in which trace.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use identity_proto::v1 as pb;
 use identity_runtime::telemetry::{current_trace_id, sampled_span_id};
@@ -10,6 +14,7 @@ use tonic::Request;
 use crate::{
     authn::{Presented, Tokens},
     authz::Method,
+    caller::Caller,
     error::{Error, Kind, TokenFault},
     ids::SiteId,
     names,
@@ -26,9 +31,48 @@ const LONGEST_DEADLINE: Duration = Duration::from_secs(120);
 /// there first.
 const RESERVE_MAX: Duration = Duration::from_millis(250);
 
-/// When a call arrived, put into its extensions: the caller's time runs while its message is still read.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Arrival(pub(crate) Instant);
+/// A call that has arrived, put into its extensions: the caller's time runs while its message is still read.
+#[derive(Clone, Debug)]
+pub(crate) struct Arrival {
+    pub(crate) at: Instant,
+    pub(crate) who: Who,
+}
+
+/// Who made a call, and about which site, for whoever tells how it ended: known once the token was looked up. Clones
+/// share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Who(Arc<Mutex<Known>>);
+
+/// What is known of a caller.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    /// The credential's id; `bootstrap` for the bootstrap token.
+    pub(crate) credential: Option<String>,
+    /// The site's domain.
+    pub(crate) site: Option<String>,
+}
+
+impl Who {
+    /// Notes the caller, and the site where the call is about one.
+    pub(crate) fn is(&self, caller: &Caller, site: Option<&str>) {
+        let credential = match caller.credential() {
+            Some(credential) => credential.id.to_string(),
+            None => caller.label().to_owned(),
+        };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Known {
+            credential: Some(credential),
+            site: site.map(str::to_owned),
+        };
+    }
+
+    /// What is known by now.
+    pub(crate) fn known(&self) -> Known {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
 
 /// The site that a request names.
 #[derive(Clone, Debug)]
@@ -39,11 +83,24 @@ pub(crate) enum SiteName {
     Domain(String),
 }
 
+impl fmt::Display for SiteName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(Some(id)) => id.fmt(f),
+            Self::Id(None) => Ok(()),
+            Self::Domain(key) => f.write_str(key),
+        }
+    }
+}
+
 /// What a call brings along.
 #[derive(Clone, Debug)]
 pub(crate) struct RequestContext {
     pub(crate) method: Method,
+    /// What is done, where no caller asked for it.
+    pub(crate) purpose: Option<&'static str>,
     pub(crate) presented: Result<Presented, TokenFault>,
+    pub(crate) who: Who,
     pub(crate) site: Option<SiteName>,
     pub(crate) trace_id: String,
     /// The call's span, where its trace is sampled.
@@ -86,14 +143,16 @@ impl RequestContext {
             .and_then(|value| value.to_str().ok())
             .and_then(parse_timeout)
             .map_or(DEFAULT_DEADLINE, |timeout| timeout.min(LONGEST_DEADLINE));
-        let arrival = request
-            .extensions()
-            .get()
-            .map_or_else(Instant::now, |arrival: &Arrival| arrival.0);
+        let (arrival, who) = match request.extensions().get::<Arrival>() {
+            Some(arrival) => (arrival.at, arrival.who.clone()),
+            None => (Instant::now(), Who::default()),
+        };
         let reserve = (timeout / 5).min(RESERVE_MAX);
         Self {
             method,
+            purpose: None,
             presented,
+            who,
             site: None,
             trace_id: current_trace_id(),
             span_id: sampled_span_id(),
@@ -111,10 +170,12 @@ impl RequestContext {
     }
 
     /// That of work which no caller asked for, to be done within `time`.
-    pub(crate) fn of_nobody(time: Duration) -> Self {
+    pub(crate) fn of_nobody(purpose: &'static str, time: Duration) -> Self {
         Self {
             method: Method::GetCaller,
+            purpose: Some(purpose),
             presented: Err(TokenFault::Missing),
+            who: Who::default(),
             site: None,
             trace_id: current_trace_id(),
             span_id: sampled_span_id(),

@@ -32,6 +32,7 @@ mod site_tx;
 mod sites;
 mod status;
 mod tls;
+mod turns;
 mod wire;
 
 pub use db::{migrate, restored};

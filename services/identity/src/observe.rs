@@ -20,7 +20,7 @@ use tonic_types::StatusExt;
 use tracing::{Instrument, Span, field};
 
 use crate::{
-    context::Arrival,
+    context::{Arrival, Known, Who},
     filter::DEPTH_MAX,
     metrics::{CallLabels, IdentityMetrics},
     status::with_details,
@@ -68,11 +68,24 @@ pub(crate) async fn call(
         rpc.system.name = "grpc",
         rpc.method = method,
         rpc.response.status_code = field::Empty,
+        site.domain = field::Empty,
+        roster.credential.id = field::Empty,
     );
     propagation::continue_trace(&span, request.headers());
     let begun = Instant::now();
-    request.extensions_mut().insert(Arrival(begun));
+    let who = Who::default();
+    request.extensions_mut().insert(Arrival {
+        at: begun,
+        who: who.clone(),
+    });
     async {
+        let mut told = Told {
+            metrics: &metrics,
+            method,
+            who,
+            begun,
+            ended: false,
+        };
         let mut response = next.run(request).await;
         // A failed unary call carries its status in the headers, a good one in the trailers.
         let mut code = Code::Ok;
@@ -88,45 +101,70 @@ pub(crate) async fn call(
                 reason = reason_of(&refused);
             }
         }
-        finish(&metrics, method, code, reason, begun);
+        told.end(code, reason);
         response
     }
     .instrument(span)
     .await
 }
 
-/// Tells how the call of the present span ended: to the span, the log and the metrics.
-fn finish(
-    metrics: &IdentityMetrics,
+/// Tells how the call of the present span ended: to the span, the log and the metrics. A call whose caller leaves is
+/// dropped in its middle, and ends as cancelled.
+struct Told<'a> {
+    metrics: &'a IdentityMetrics,
     method: &'static str,
-    code: Code,
-    reason: String,
+    who: Who,
     begun: Instant,
-) {
-    let status = code_name(code);
-    // A watch has only begun then; it tells its end itself.
-    if code != Code::Ok || method != WATCH {
-        Span::current().record("rpc.response.status_code", status);
+    ended: bool,
+}
+
+impl Told<'_> {
+    fn end(&mut self, code: Code, reason: String) {
+        self.ended = true;
+        let (method, elapsed) = (self.method, self.begun.elapsed());
+        let status = code_name(code);
+        // A watch has only begun then; it tells its end itself.
+        if code != Code::Ok || method != WATCH {
+            Span::current().record("rpc.response.status_code", status);
+        }
+        if code != Code::Ok {
+            record_failure(&reason, is_fault(code));
+        }
+        let Known { credential, site } = self.who.known();
+        if let Some(credential) = &credential {
+            Span::current().record("roster.credential.id", credential);
+        }
+        if let Some(site) = &site {
+            Span::current().record("site.domain", site);
+        }
+        tracing::info!(
+            rpc = method,
+            site.domain = site,
+            credential,
+            code = status,
+            reason = (!reason.is_empty()).then_some(reason.as_str()),
+            duration_ms = elapsed.as_secs_f64() * 1000.0,
+            "call"
+        );
+        self.metrics.calls.observe(
+            &CallLabels {
+                rpc_system_name: "grpc",
+                rpc_method: method,
+                rpc_response_status_code: status,
+                error_type: reason,
+            },
+            elapsed,
+        );
     }
-    if code != Code::Ok {
-        record_failure(&reason, is_fault(code));
+}
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            let code = Code::Cancelled;
+            self.end(code, code_name(code).to_owned());
+        }
     }
-    tracing::info!(
-        rpc = method,
-        code = status,
-        reason = (!reason.is_empty()).then_some(reason.as_str()),
-        duration_ms = begun.elapsed().as_secs_f64() * 1000.0,
-        "call"
-    );
-    metrics.calls.observe(
-        &CallLabels {
-            rpc_system_name: "grpc",
-            rpc_method: method,
-            rpc_response_status_code: status,
-            error_type: reason,
-        },
-        begun.elapsed(),
-    );
 }
 
 /// Says on the present span, a watch's, how it ended; without a status its caller left.

@@ -218,7 +218,7 @@ fn find<M: Answer>(
 /// wait for each other.
 pub(crate) async fn forget(db: Db) {
     loop {
-        let context = RequestContext::of_nobody(Duration::from_secs(10));
+        let context = RequestContext::of_nobody("forget answers", Duration::from_secs(10));
         let outcome = db
             .transact(context, false, |tx| {
                 let statement = sql(

@@ -12,7 +12,7 @@ use crate::{
     error::Error,
     grants,
     ids::SiteId,
-    site_tx::{Identity, Input, SiteTx, finish},
+    site_tx::{Identity, Input, SiteTx},
     sites,
 };
 
@@ -142,15 +142,27 @@ impl Identity {
         wait: bool,
     ) -> Result<Option<DateTime<Utc>>, Error> {
         loop {
+            let turn = match wait {
+                true => self.turns.take(context).await?,
+                false => None,
+            };
             let (ended, more, now) = self
                 .db
                 .transact(context.clone(), false, move |tx| {
+                    let _turn = &turn;
                     let Some((site, now)) = sites::open_itself(tx, site, wait)? else {
                         return Ok(((0, false, None), Finish::Rollback));
                     };
                     let mut tx = SiteTx::new(tx, site, Caller::Roster, now);
+                    let was_due = tx.is_ending_due();
                     let more = grants::end_due(&mut tx)?;
-                    Ok(((tx.written(), more, Some(now)), finish(tx.written(), false)))
+                    // Where nothing was to be ended, the clock has learnt when something is.
+                    let close = if was_due {
+                        Finish::Commit
+                    } else {
+                        Finish::Rollback
+                    };
+                    Ok(((tx.written(), more, Some(now)), close))
                 })
                 .await?;
             if ended > 0 {

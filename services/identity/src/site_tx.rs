@@ -26,6 +26,7 @@ use crate::{
     receipt::{Effect, Receipt},
     requests::{self, Answer, Made},
     sites::{self, Site},
+    turns::Turns,
 };
 
 /// A transaction inside one site.
@@ -134,6 +135,7 @@ impl<'a, 'b> SiteTx<'a, 'b> {
 #[derive(Clone)]
 pub(crate) struct Identity {
     pub(crate) db: Db,
+    pub(crate) turns: Turns,
     pub(crate) tokens: Tokens,
     pub(crate) limiter: Arc<Limiter>,
     pub(crate) last_use: LastUse,
@@ -162,11 +164,13 @@ impl Identity {
     {
         self.admit(&context)?;
         let dry = context.validate_only;
+        let turn = self.turns.take(&context).await?;
         let identity = self.clone();
         let input = Input::new(input);
         let result = self
             .db
             .transact(context, false, move |tx| {
+                let _turn = &turn;
                 let mut tx = identity.enter(tx, true)?;
                 while grants::end_due(&mut tx)? {}
                 let (value, effect) = work(&mut tx, input.get()?)?;
@@ -194,11 +198,13 @@ impl Identity {
     {
         self.admit(&context)?;
         let dry = context.validate_only;
+        let turn = self.turns.take(&context).await?;
         let identity = self.clone();
         let input = Input::new(input);
         let result =
             self.db
                 .transact(context, false, move |tx| {
+                    let _turn = &turn;
                     let mut tx = identity.enter(tx, true)?;
                     requests::check(tx.context)?;
                     while grants::end_due(&mut tx)? {}
@@ -362,6 +368,7 @@ impl Identity {
             }
             Err(fault) => return Err(Error::Unauthenticated(fault)),
         };
+        context.who.is(&caller, Some(&site.domain));
         self.authorise(&caller, context)?;
         context.check_reached(site.revision)?;
         Ok(SiteTx::new(tx, site, caller, now))
@@ -380,6 +387,7 @@ impl Identity {
             }
             Err(fault) => return Err(Error::Unauthenticated(fault)),
         };
+        tx.context.who.is(&caller, None);
         self.authorise(&caller, tx.context)?;
         Ok(caller)
     }
@@ -391,7 +399,9 @@ impl Identity {
             Caller::Roster => Err(Error::bug("the service called itself")),
             Caller::Credential(credential) => {
                 self.last_use.note(credential);
-                context.method.allow(&credential.scopes)
+                context
+                    .method
+                    .allow(&credential.scopes, credential.site.is_none())
             }
         }
     }

@@ -53,7 +53,7 @@ async fn write(db: Db, mut notes: mpsc::Receiver<(Option<SiteId>, CredentialId)>
         if written.contains_key(&credential) {
             continue;
         }
-        let context = RequestContext::of_nobody(Duration::from_secs(5));
+        let context = RequestContext::of_nobody("note last use", Duration::from_secs(5));
         let outcome = db
             .transact(context, false, move |tx| {
                 let table = if site.is_some() { "credentials" } else { "all_site_credentials" };

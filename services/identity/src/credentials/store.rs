@@ -1,5 +1,7 @@
 //! How credentials are kept.
 
+use std::time::Instant;
+
 use chrono::{DateTime, Utc};
 use diesel::{
     QueryableByName,
@@ -89,17 +91,18 @@ struct SignInRow {
 }
 
 /// Signs in with a site's own token: the credential, the site, and the moment by the site's clock, in
-/// one statement that also takes the site's lock for a write; in two where it waited for the lock while
-/// others wrote. A token that does not work takes no lock.
+/// one statement that also takes the site's lock for a write; in two where it waited for the lock. A token that does not work takes no lock.
 pub(crate) fn sign_in_to_site(
     tx: &mut Tx<'_>,
     site: SiteId,
     hash: TokenHash,
     lock: bool,
 ) -> Result<(Credential, Site, DateTime<Utc>), Error> {
+    let asked = Instant::now();
     let mut row = find_sign_in(tx, site, hash, lock)?;
-    if row.as_ref().is_some_and(|row| row.site.overtaken) {
-        // The credential too may have been revoked during the wait.
+    // The credential too may have been revoked during the wait, also where whoever was waited for wrote nothing.
+    let waited = lock && asked.elapsed() > site_store::WAITED;
+    if row.as_ref().is_some_and(|row| row.site.overtaken || waited) {
         row = find_sign_in(tx, site, hash, lock)?;
     }
     let Some(row) = row else {

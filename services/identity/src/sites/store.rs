@@ -1,5 +1,7 @@
 //! How sites are kept.
 
+use std::time::{Duration, Instant};
+
 use chrono::{DateTime, Utc};
 use diesel::{
     QueryableByName,
@@ -91,17 +93,18 @@ impl SiteRow {
 }
 
 /// Opens the site that a caller without a site of its own names, and holds its lock for a write. Also
-/// tells whether it waited for the lock while others wrote, and so whether what was read before has to
-/// be read again.
+/// tells whether it waited for the lock, and so whether what was read before has to be read again.
 pub(crate) fn open(
     tx: &mut Tx<'_>,
     name: &SiteName,
     lock: bool,
 ) -> Result<(Site, DateTime<Utc>, bool), Error> {
     let lock = Lock::of(lock);
+    let asked = Instant::now();
     let mut row = find(tx, name, lock)?;
-    let waited = row.as_ref().is_some_and(|row| row.overtaken);
-    if waited {
+    let overtaken = row.as_ref().is_some_and(|row| row.overtaken);
+    let waited = overtaken || asked.elapsed() > WAITED;
+    if overtaken {
         row = find(tx, name, lock)?;
     }
     let (site, now) = row.ok_or(Error::NotFound(Kind::Site))?.into_site()?;
@@ -142,6 +145,10 @@ fn find(tx: &mut Tx<'_>, name: &SiteName, lock: Lock) -> Result<Option<SiteRow>,
     query.push(") o");
     tx.first(query)
 }
+
+/// A statement that took longer than this may have waited for the site's lock, though nobody wrote meanwhile. Well below
+/// the second within which a revoked credential stops working.
+pub(crate) const WAITED: Duration = Duration::from_millis(250);
 
 /// Whether a query that selects `SITE_COLUMNS` takes the site's lock, which a write holds from there on.
 #[derive(Clone, Copy, Debug)]

@@ -132,6 +132,8 @@ impl Watcher {
         }
         loop {
             self.check()?;
+            // The feed also looks whether credentials still work.
+            self.check_feed()?;
             if let Some(found) = self.read.pop_front() {
                 if let Some(message) = self.offer(&found)? {
                     self.trace_sent(&found, delay_of(&found));

@@ -1,0 +1,182 @@
+//! One site's bad day is no other's: while everything that one site writes waits, the others are answered, their
+//! grants end in time, and the process stays ready.
+
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use identity_proto::v1 as pb;
+use identity_tests::{
+    locks::eventually,
+    metrics::Exposed,
+    rpc::{by_id, by_user_name, role},
+    world::World,
+    writes::{member, reason},
+};
+use tonic::Code;
+
+/// What nobody has to wait for takes less, on however busy a machine; a call that found no connection takes longer.
+const PROMPTLY: Duration = Duration::from_millis(2500);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_that_wait_for_one_site_leave_the_others_their_connections() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let beta = world.bare_site("beta").await;
+    let ann = beta.rpc.make_member("ann@beta.example").await;
+    let (_, end) = beta
+        .rpc
+        .grant_for(by_id(&ann), role("Analyst"), Duration::from_secs(3))
+        .await
+        .unwrap();
+    acme.rpc
+        .grant_for(
+            by_user_name("owner@acme.example"),
+            role("Analyst"),
+            Duration::from_secs(2),
+        )
+        .await
+        .unwrap();
+
+    let lock = world.database.lock_site(&acme.id);
+    let writes: Vec<_> = (0..12)
+        .map(|n| {
+            let rpc = acme.rpc.clone();
+            let name = format!("m{n}@acme.example");
+            tokio::spawn(async move { rpc.create_member(member(&name)).await })
+        })
+        .collect();
+    // Half of the six connections.
+    eventually("writes wait for the lock", || world.database.waiting() >= 3).await;
+    let until = end + Duration::from_secs(1);
+    while Utc::now() < until {
+        let begun = Instant::now();
+        beta.rpc.get_member(by_id(&ann)).await.unwrap();
+        assert!(begun.elapsed() < PROMPTLY, "a read of another site");
+        let begun = Instant::now();
+        let name = format!("{}@beta.example", uuid::Uuid::new_v4().simple());
+        beta.rpc.create_member(member(&name)).await.unwrap();
+        assert!(begun.elapsed() < PROMPTLY, "a write of another site");
+        world.identity.is_ready().unwrap();
+        let metrics = Exposed::of(&world.identity).await;
+        assert!(metrics.sum("identity_database_up", &[]) > 0.5);
+        assert!(world.database.waiting() <= 3);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    lock.release();
+    for write in writes {
+        write.await.unwrap().unwrap();
+    }
+    world.database.check_events(&acme.id);
+    // Beta's grant ended in time though acme's was due before it and could not be ended.
+    let events = beta.rpc.events().await;
+    let ended = events.iter().find(|event| event.kind == "grant.ended");
+    assert!(ended.is_some(), "{events:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_ends_in_time_while_another_site_is_locked() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let beta = world.bare_site("beta").await;
+    for (site, time) in [(&acme, 500), (&beta, 1000)] {
+        let id = site.rpc.make_member("bob@acme.example").await;
+        let time = Duration::from_millis(time);
+        site.rpc
+            .grant_for(by_id(&id), role("Analyst"), time)
+            .await
+            .unwrap();
+    }
+    let lock = world.database.lock_site(&acme.id);
+    let ended = format!(
+        "SELECT count(*) AS n FROM events WHERE kind = 'grant.ended' AND site_id = '{}'",
+        beta.id
+    );
+    // Nobody reads or writes beta: the process's own task ends it.
+    eventually("beta's grant has ended", || {
+        world.database.number(&ended) == 1
+    })
+    .await;
+    assert_eq!(
+        world
+            .database
+            .number("SELECT count(*) AS n FROM events WHERE kind = 'grant.ended'"),
+        1,
+        "acme's can't yet"
+    );
+    lock.release();
+    eventually("acme's grant has ended", || {
+        world
+            .database
+            .number("SELECT count(*) AS n FROM events WHERE kind = 'grant.ended'")
+            == 2
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_knows_a_wrong_end_learns_the_right_one() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    world
+        .database
+        .execute("UPDATE site_clocks SET next_end_at = now() - interval '1 hour'");
+    eventually("the clock was set right", || {
+        world
+            .database
+            .number("SELECT count(*) AS n FROM site_clocks WHERE next_end_at IS NOT NULL")
+            == 0
+    })
+    .await;
+    world.database.check_events(&acme.id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credential_revoked_while_its_write_waited_for_one_that_came_to_nothing_is_refused() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let (of_all, credential) = world.issue_for_all(&[pb::Scope::Write]).await;
+    let doomed = identity_tests::rpc::Rpc {
+        caller: world.caller(&of_all),
+        site: roster_stack::grpc::site("acme"),
+    };
+    let lock = world.database.lock_site(&acme.id);
+    let write =
+        tokio::spawn(async move { doomed.create_member(member("late@acme.example")).await });
+    world.database.wait_until_waiting(1).await;
+    world.database.execute(&format!(
+        "UPDATE all_site_credentials SET revoked_at = now() WHERE credential_id = '{credential}'"
+    ));
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    // What was waited for is undone: the site's revision has not moved.
+    lock.release();
+    let outcome = write.await.unwrap();
+    assert_eq!(reason(outcome, Code::Unauthenticated), "TOKEN_INVALID");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_that_an_operator_cancels_is_to_be_sent_again() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let lock = world.database.lock_site(&acme.id);
+    let cancel = "SELECT count(pg_cancel_backend(pid)) AS n FROM pg_stat_activity \
+                  WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let over_grpc = tokio::spawn({
+        let rpc = acme.rpc.clone();
+        async move { rpc.create_member(member("a@acme.example")).await }
+    });
+    world.database.wait_until_waiting(1).await;
+    world.database.number(cancel);
+    let outcome = over_grpc.await.unwrap();
+    assert_eq!(reason(outcome, Code::Unavailable), "UNAVAILABLE");
+    let over_scim = tokio::spawn({
+        let scim = acme.scim.clone();
+        async move {
+            let user = identity_tests::scim::user("b@acme.example");
+            scim.post("/Users", &user).await
+        }
+    });
+    world.database.wait_until_waiting(1).await;
+    world.database.number(cancel);
+    over_scim.await.unwrap().error(429, "");
+    lock.release();
+}
