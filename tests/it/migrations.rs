@@ -169,3 +169,19 @@ fn every_key_begins_with_the_site() {
         .collect();
     assert!(wrong.is_empty(), "{wrong:?}");
 }
+
+#[test]
+fn an_index_that_was_left_half_built_is_built_again() {
+    let database = Database::empty();
+    migrate(database.url());
+    let broken = "SELECT count(*) AS n FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
+                  WHERE NOT i.indisvalid AND c.relname IN ('events_position', 'grants_of_role')";
+    // What a build that was killed leaves.
+    database.execute(
+        "UPDATE pg_index SET indisvalid = false \
+         WHERE indexrelid IN ('events_position'::regclass, 'grants_of_role'::regclass)",
+    );
+    assert_eq!(database.number(broken), 2);
+    migrate(database.url());
+    assert_eq!(database.number(broken), 0);
+}

@@ -34,6 +34,7 @@ use crate::{
     site_tx::Identity,
     sites::rpc::SiteRpc,
     tls,
+    turns::Turns,
 };
 
 /// The most bytes of a request about a group: half a million members' ids fit. Above the facade's limit
@@ -49,9 +50,11 @@ const DRAIN: Duration = Duration::from_secs(25);
 /// # Errors
 /// An address that can't be bound. A database that is away is no error: the process is not ready until
 /// it is back.
-pub async fn serve(args: ServeArgs) -> Result<(), Box<dyn StdError + Send + Sync>> {
+pub async fn serve(
+    args: ServeArgs,
+    metrics: Metrics,
+) -> Result<(), Box<dyn StdError + Send + Sync>> {
     let stop = shutdown::on_signal()?;
-    let metrics = Metrics::new("identity");
     let counts = IdentityMetrics::new(&metrics);
     let (tls_metrics, call_metrics) = (counts.clone(), counts.clone());
     let db = Db::new(args.database.url(), args.db_pool, counts.db.clone());
@@ -83,6 +86,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), Box<dyn StdError + Send + Sync
         last_use,
         watches,
         db: db.clone(),
+        turns: Turns::of_half(args.db_pool),
         tokens: Tokens::new(args.bootstrap_token.as_deref()),
         limiter: Arc::new(Limiter::new(args.rate_limit)),
         metrics: counts,
@@ -103,8 +107,8 @@ pub async fn serve(args: ServeArgs) -> Result<(), Box<dyn StdError + Send + Sync
 
     let stopped = CancellationToken::new();
     let ready: admin::Readiness = Arc::new(move || {
-        let db = db.clone();
-        Box::pin(async move { db.ready().await.map_err(|why| why.to_string()) })
+        let ready = db.ready().map_err(|why| why.to_string());
+        Box::pin(std::future::ready(ready))
     });
     admin::serve(
         args.admin_listen,
@@ -261,22 +265,27 @@ fn serving(is: bool) -> ServingStatus {
 /// Keeps `grpc.health.v1` true: serving while the database answers and the process is not stopping.
 async fn watch_health(health: HealthReporter, db: Db, stop: CancellationToken) {
     let mut known = None;
+    let mut look = db.look();
     loop {
         let outcome = tokio::select! {
             () = stop.cancelled() => break,
-            outcome = db.ready() => outcome,
+            outcome = look.again() => outcome,
         };
         db.metrics.up.set(outcome.is_ok().into());
-        if known != Some(outcome) {
-            match outcome {
+        if known.as_ref() != Some(&outcome) {
+            match &outcome {
                 Ok(()) => tracing::info!("ready"),
                 Err(why) => tracing::warn!(%why, "not ready"),
             }
             set_health(&health, serving(outcome.is_ok())).await;
-            let (database, migrations) = match outcome {
+            let (database, migrations) = match &outcome {
                 Ok(()) => (ServingStatus::Serving, ServingStatus::Serving),
-                Err(NotReady::Behind) => (ServingStatus::Serving, ServingStatus::NotServing),
-                Err(NotReady::Away(_)) => (ServingStatus::NotServing, ServingStatus::Unknown),
+                Err(NotReady::Behind(_) | NotReady::Unreadable(_)) => {
+                    (ServingStatus::Serving, ServingStatus::NotServing)
+                }
+                Err(NotReady::Away(_) | NotReady::ReadOnly) => {
+                    (ServingStatus::NotServing, ServingStatus::Unknown)
+                }
             };
             health.set_service_status(DATABASE, database).await;
             health.set_service_status(MIGRATIONS, migrations).await;

@@ -19,9 +19,12 @@ pub(crate) fn classify(error: DieselError) -> Error {
                     Error::Unavailable("the database is read-only".to_owned())
                 }
                 _ if message.contains("deadlock detected") => Error::Contended,
-                // Nothing else cancels our statements.
                 _ if message.contains("statement timeout") || message.contains("lock timeout") => {
                     Error::DeadlineExceeded
+                }
+                // An operator did, or the recovery of a standby.
+                _ if message.contains("canceling statement") => {
+                    Error::Unavailable("the database cancelled the work".to_owned())
                 }
                 _ if is_server_leaving(message) => {
                     Error::Unavailable("the database went away".to_owned())

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use diesel::{
-    Connection, PgConnection,
+    Connection, PgConnection, QueryableByName,
     migration::{Migration, MigrationSource as _},
     pg::Pg,
+    sql_types::Text,
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
@@ -32,6 +33,11 @@ pub fn migrate(url: &str) -> Result<Vec<String>, String> {
         .run_pending_migrations(MIGRATIONS)
         .map(|versions| versions.iter().map(ToString::to_string).collect())
         .map_err(|error| format!("a migration failed: {error}"));
+    if done.is_ok() {
+        rebuild_broken_indexes(&mut connection).map_err(|error| {
+            format!("an index that was left half built can't be rebuilt: {error}")
+        })?;
+    }
     // The lock goes with the connection in any case.
     drop(connection);
     done
@@ -54,6 +60,37 @@ pub fn restored(url: &str) -> Result<(), String> {
         .execute(&mut connection)
         .map(|_| ())
         .map_err(|error| format!("can't write to the database: {error}"))
+}
+
+#[derive(QueryableByName)]
+struct IndexRow {
+    #[diesel(sql_type = Text)]
+    name: String,
+}
+
+/// Builds again what a migration that was killed left half built: such an index has its name already, so that the
+/// migration's next run passes over it, and nothing reads by it.
+fn rebuild_broken_indexes(connection: &mut PgConnection) -> diesel::QueryResult<()> {
+    use diesel::{RunQueryDsl as _, connection::SimpleConnection as _, sql_query};
+    let broken: Vec<IndexRow> = sql_query(
+        "SELECT quote_ident(c.relname) AS name FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
+         WHERE NOT i.indisvalid AND c.relkind = 'i' AND c.relnamespace = current_schema()::regnamespace \
+         ORDER BY c.relname",
+    )
+    .load(connection)?;
+    for IndexRow { name } in broken {
+        // What an earlier rebuilding left, beside the index itself.
+        let statement = match name.ends_with("_ccnew") || name.ends_with("_ccold") {
+            true => format!("DROP INDEX CONCURRENTLY {name}"),
+            false => format!("REINDEX INDEX CONCURRENTLY {name}"),
+        };
+        connection.batch_execute(&statement)?;
+        tracing::warn!(
+            index = name,
+            "an index was left half built, and is whole now"
+        );
+    }
+    Ok(())
 }
 
 /// Takes the migration lock. Asks again and again instead of waiting inside a statement: an index made
@@ -90,7 +127,7 @@ pub(crate) fn needed_migrations() -> Vec<Needed> {
 }
 
 /// Whether the schema is as new as this binary.
-pub(super) fn is_current(connection: &mut PgConnection) -> bool {
+fn is_current(connection: &mut PgConnection) -> bool {
     connection
         .has_pending_migration(MIGRATIONS)
         .is_ok_and(|pending| !pending)

@@ -7,11 +7,11 @@
 mod error;
 mod migrate;
 mod pool;
+mod readiness;
 mod sql;
 mod tx;
 
 use std::{
-    fmt,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use diesel::{PgConnection, QueryableByName, RunQueryDsl, connection::SimpleConnection, pg::Pg};
+use diesel::{PgConnection, QueryableByName, RunQueryDsl, pg::Pg};
 use rand::RngExt;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -31,9 +31,11 @@ use tracing::{Span, field};
 pub(crate) use self::migrate::needed_migrations;
 pub use self::migrate::{migrate, restored};
 use self::pool::{Manager, PooledPg};
+use self::readiness::Readiness;
 pub(crate) use self::{
     error::classify,
     pool::explain,
+    readiness::{Look, NotReady},
     sql::{Sql, sql},
     tx::Tx,
 };
@@ -53,24 +55,6 @@ pub(crate) enum Finish {
     Rollback,
 }
 
-/// Why the database can't be worked with.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum NotReady {
-    /// It does not answer; how that shows.
-    Away(&'static str),
-    /// It lacks migrations of this binary.
-    Behind,
-}
-
-impl fmt::Display for NotReady {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Away(how) => how,
-            Self::Behind => "the database lacks migrations: run `identity migrate`",
-        })
-    }
-}
-
 /// What a transaction does.
 type Work<'a, T> = &'a dyn Fn(&mut Tx<'_>) -> Result<(T, Finish), Error>;
 
@@ -80,6 +64,7 @@ pub(crate) struct Db {
     url: Arc<str>,
     pool: r2d2::Pool<Manager>,
     permits: Arc<Semaphore>,
+    readiness: Readiness,
     size: u32,
     pub(crate) metrics: DbMetrics,
 }
@@ -91,6 +76,7 @@ impl Db {
             url: url.into(),
             pool: pool::build(url, size, WAIT),
             permits: Arc::new(Semaphore::new(size as usize)),
+            readiness: Readiness::new(),
             size,
             metrics,
         }
@@ -108,6 +94,7 @@ impl Db {
         T: Send + 'static,
         F: Fn(&mut Tx<'_>) -> Result<(T, Finish), Error> + Send + 'static,
     {
+        self.check_schema()?;
         let (deadline, grace) = (context.deadline, context.grace);
         let permit = self.permit(deadline).await?;
         let gone = CallerGone::default();
@@ -115,7 +102,10 @@ impl Db {
         let db = self.clone();
         let span = tracing::info_span!(
             "db.transaction",
-            otel.name = format!("{:?}", context.method),
+            otel.name = match context.purpose {
+                Some(purpose) => purpose.to_owned(),
+                None => format!("{:?}", context.method),
+            },
             db.system.name = "postgresql",
             db.statements = field::Empty,
             db.attempts = field::Empty,
@@ -191,6 +181,7 @@ impl Db {
 
     /// A connection outside the pool, for work that lasts as long as the process. Blocks.
     pub(crate) fn connect_apart(&self) -> Result<PgConnection, Error> {
+        self.check_schema()?;
         Manager::new(&self.url)
             .establish()
             .map_err(|error| Error::Unavailable(explain(&error)))
@@ -215,6 +206,7 @@ impl Db {
     where
         R: QueryableByName<Pg> + Send + 'static,
     {
+        self.check_schema()?;
         let permit = self.permit(Instant::now() + WAIT).await?;
         let pool = self.pool.clone();
         let look = spawn_blocking(move || {
@@ -228,26 +220,24 @@ impl Db {
             .unwrap_or_else(|panicked| Err(Error::Internal(Box::new(panicked))))
     }
 
-    /// Whether the database answers and has the schema of this binary.
-    pub(crate) async fn ready(&self) -> Result<(), NotReady> {
-        let pool = self.pool.clone();
-        let check = spawn_blocking(move || {
-            let mut connection = pool
-                .get_timeout(Duration::from_secs(2))
-                .map_err(|_| NotReady::Away("no connection to the database"))?;
-            if connection.pg.batch_execute("SELECT 1").is_err() {
-                connection.broken = true;
-                return Err(NotReady::Away("the database does not answer"));
-            }
-            if migrate::is_current(&mut connection.pg) {
+    /// What looks whether the database can be worked with; one a process.
+    pub(crate) fn look(&self) -> Look {
+        Look::new(&self.url, self.readiness.clone())
+    }
+
+    /// Whether the database could be worked with when it was last looked at.
+    pub(crate) fn ready(&self) -> Result<(), NotReady> {
+        self.readiness.last()
+    }
+
+    /// Refuses work that a database without our schema can't do. Where it is away, each attempt finds that out by
+    /// itself.
+    fn check_schema(&self) -> Result<(), Error> {
+        match self.readiness.last() {
+            Err(why @ NotReady::Behind(_)) => Err(Error::Unavailable(why.to_string())),
+            Ok(()) | Err(NotReady::Away(_) | NotReady::ReadOnly | NotReady::Unreadable(_)) => {
                 Ok(())
-            } else {
-                Err(NotReady::Behind)
             }
-        });
-        match tokio::time::timeout(Duration::from_secs(3), check).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) | Err(_) => Err(NotReady::Away("the database does not answer")),
         }
     }
 
@@ -274,6 +264,10 @@ fn attempt_once<T>(
     metrics: &DbMetrics,
     work: Work<'_, T>,
 ) -> Attempt<T> {
+    // Nothing wrong with the connection: it was asked nothing.
+    if let Err(late) = context.remaining() {
+        return Attempt::NotBegun(late);
+    }
     let mut tx = match Tx::begin(&mut connection.pg, context, read_only, metrics) {
         Ok(tx) => tx,
         Err(error) => {

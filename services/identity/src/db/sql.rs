@@ -1,5 +1,6 @@
 //! A SQL statement with its bound values. diesel's `sql_query` is never kept prepared, which costs a
-//! round trip a statement; this is, because its text alone decides what it is.
+//! round trip a statement; this is, because its text alone decides what it is. Where a caller decides the text, as by
+//! a filter, it is not.
 
 use std::borrow::Cow;
 
@@ -18,6 +19,8 @@ const CHANGING: [&str; 3] = ["INSERT", "UPDATE", "DELETE"];
 pub(crate) struct Sql {
     name: &'static str,
     text: Cow<'static, str>,
+    /// Whether so many texts are possible that none is worth keeping prepared.
+    seldom: bool,
     binds: Vec<Box<dyn QueryFragment<Pg> + Send>>,
 }
 
@@ -26,6 +29,7 @@ pub(crate) fn sql(name: &'static str, text: impl Into<Cow<'static, str>>) -> Sql
     Sql {
         name,
         text: text.into(),
+        seldom: false,
         binds: Vec::new(),
     }
 }
@@ -57,6 +61,12 @@ impl Sql {
         self.text.to_mut().push_str(text);
     }
 
+    /// Says that a caller decides how the text goes, and few are the same again: it is not kept prepared, which would
+    /// fill the server's memory, a connection and a text each.
+    pub(crate) fn is_seldom_the_same(&mut self) {
+        self.seldom = true;
+    }
+
     /// What the statement does: the first of its verbs that changes something, as in
     /// `WITH made AS (INSERT …) SELECT …`; without one it reads.
     pub(crate) fn operation(&self) -> &'static str {
@@ -82,6 +92,9 @@ impl Sql {
 
 impl QueryFragment<Pg> for Sql {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        if self.seldom {
+            out.unsafe_to_cache_prepared();
+        }
         let mut pieces = self.text.split('?');
         if let Some(first) = pieces.next() {
             out.push_sql(first);
@@ -108,6 +121,14 @@ impl<Conn> RunQueryDsl<Conn> for Sql {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_caller_puts_together_is_not_kept_prepared() {
+        let mut statement = sql("test", "SELECT 1");
+        assert!(statement.is_safe_to_cache_prepared(&Pg).unwrap());
+        statement.is_seldom_the_same();
+        assert!(!statement.is_safe_to_cache_prepared(&Pg).unwrap());
+    }
 
     #[test]
     fn a_statement_is_named_by_what_it_changes() {

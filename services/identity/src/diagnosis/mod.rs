@@ -24,6 +24,8 @@ pub(crate) struct Diagnosis {
     /// Our own clock, when the database told its own.
     pub(crate) time: DateTime<Utc>,
     pub(crate) database: Database,
+    /// Why this process is not ready; none where it is.
+    pub(crate) not_ready: Option<String>,
     /// The credentials of a site's identity providers, newest first.
     pub(crate) providers: Vec<Credential>,
 }
@@ -43,20 +45,27 @@ pub(crate) async fn diagnose(
     context: RequestContext,
 ) -> Result<Diagnosis, Error> {
     let has_site = matches!(context.presented, Ok(Presented::Site(..))) || context.site.is_some();
+    let not_ready = identity.db.ready().err().map(|why| why.to_string());
     if !has_site {
         return identity
-            .anywhere(context, true, Ok(()), |tx, _, ()| look(tx, Vec::new()))
+            .anywhere(context, true, Ok(()), move |tx, _, ()| {
+                look(tx, Vec::new(), not_ready.clone())
+            })
             .await;
     }
     identity
-        .read(context, Ok(()), |tx, ()| {
+        .read(context, Ok(()), move |tx, ()| {
             let providers = credentials::of_providers(tx, PROVIDERS_MAX)?;
-            look(tx, providers)
+            look(tx, providers, not_ready.clone())
         })
         .await
 }
 
-fn look(tx: &mut Tx<'_>, providers: Vec<Credential>) -> Result<Diagnosis, Error> {
+fn look(
+    tx: &mut Tx<'_>,
+    providers: Vec<Credential>,
+    not_ready: Option<String>,
+) -> Result<Diagnosis, Error> {
     let before = Utc::now();
     let database = store::database(tx)?;
     // The database looked at its clock somewhere in between.
@@ -64,6 +73,7 @@ fn look(tx: &mut Tx<'_>, providers: Vec<Credential>) -> Result<Diagnosis, Error>
     Ok(Diagnosis {
         time,
         database,
+        not_ready,
         providers,
     })
 }

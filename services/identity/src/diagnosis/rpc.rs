@@ -29,6 +29,7 @@ impl From<Diagnosis> for pb::GetDiagnosisResponse {
         let Diagnosis {
             time,
             database,
+            not_ready,
             providers,
         } = diagnosis;
         let needed = db::needed_migrations();
@@ -46,6 +47,7 @@ impl From<Diagnosis> for pb::GetDiagnosisResponse {
             schema_version: database.migrations.last().cloned().unwrap_or_default(),
             expected_schema_version: expected.unwrap_or_default(),
             providers: providers.into_iter().map(Into::into).collect(),
+            not_ready: not_ready.unwrap_or_default(),
         }
     }
 }

@@ -1,0 +1,197 @@
+//! Whether the database can be worked with, looked at again and again over a connection of its own: a pool in which
+//! everybody waits says nothing of the database.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use diesel::{
+    PgConnection, QueryableByName, RunQueryDsl,
+    connection::SimpleConnection,
+    sql_query,
+    sql_types::{Array, Bool, Nullable, Text},
+};
+use tokio::{sync::watch, task::JoinHandle, task::spawn_blocking, time::timeout};
+
+use super::{
+    migrate,
+    pool::{Manager, explain},
+};
+
+/// How long one look may take.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Why the database can't be worked with.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum NotReady {
+    /// It does not answer; how that shows.
+    Away(String),
+    /// It takes no writes: a standby, or a primary that became one.
+    ReadOnly,
+    /// It lacks migrations of this binary: the first one.
+    Behind(String),
+    /// Its migrations can't be read.
+    Unreadable(String),
+}
+
+impl fmt::Display for NotReady {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Away(how) => f.write_str(how),
+            Self::ReadOnly => f.write_str(
+                "the database takes no writes: it is a standby, or default_transaction_read_only is on",
+            ),
+            Self::Behind(first) => write!(
+                f,
+                "the database lacks migrations, {first} first: run `identity migrate`"
+            ),
+            Self::Unreadable(why) => write!(f, "the database's migrations can't be read: {why}"),
+        }
+    }
+}
+
+/// What was seen last. Clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct Readiness(Arc<watch::Sender<Result<(), NotReady>>>);
+
+impl Readiness {
+    /// Nothing was looked at yet.
+    pub(super) fn new() -> Self {
+        let unknown = NotReady::Away("the database was not looked at yet".to_owned());
+        Self(Arc::new(watch::Sender::new(Err(unknown))))
+    }
+
+    pub(super) fn last(&self) -> Result<(), NotReady> {
+        self.0.borrow().clone()
+    }
+}
+
+/// Looks at the database.
+pub(crate) struct Look {
+    url: String,
+    readiness: Readiness,
+    connection: Option<PgConnection>,
+    /// A look that has not come back: the database stands still.
+    pending: Option<JoinHandle<Seen>>,
+}
+
+type Seen = (Option<PgConnection>, Result<(), NotReady>);
+
+impl Look {
+    pub(super) fn new(url: &str, readiness: Readiness) -> Self {
+        Self {
+            url: url.to_owned(),
+            readiness,
+            connection: None,
+            pending: None,
+        }
+    }
+
+    /// Looks, and lets everybody know.
+    pub(crate) async fn again(&mut self) -> Result<(), NotReady> {
+        let mut look = self.pending.take().unwrap_or_else(|| {
+            let (url, connection) = (self.url.clone(), self.connection.take());
+            spawn_blocking(move || look(&url, connection))
+        });
+        let seen = match timeout(PATIENCE, &mut look).await {
+            Ok(Ok((connection, seen))) => {
+                self.connection = connection;
+                seen
+            }
+            Ok(Err(_panicked)) => Err(NotReady::Away("the look at the database failed".to_owned())),
+            Err(_elapsed) => {
+                self.pending = Some(look);
+                Err(NotReady::Away("the database does not answer".to_owned()))
+            }
+        };
+        let _before = self.readiness.0.send_replace(seen.clone());
+        seen
+    }
+}
+
+#[derive(QueryableByName)]
+struct State {
+    #[diesel(sql_type = Bool)]
+    read_only: bool,
+    #[diesel(sql_type = Bool)]
+    begun: bool,
+    #[diesel(sql_type = Text)]
+    language: String,
+}
+
+#[derive(QueryableByName)]
+struct Migrations {
+    #[diesel(sql_type = Nullable<Array<Text>>)]
+    versions: Option<Vec<String>>,
+}
+
+fn look(url: &str, connection: Option<PgConnection>) -> Seen {
+    let made = match connection {
+        Some(connection) => Ok((connection, false)),
+        None => Manager::new(url).establish().and_then(|mut made| {
+            let name = "SET application_name = 'identity readiness'";
+            made.batch_execute(name)
+                .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
+            Ok((made, true))
+        }),
+    };
+    let (mut connection, is_new) = match made {
+        Ok(made) => made,
+        Err(error) => {
+            let why = format!("no connection to the database: {}", explain(&error));
+            return (None, Err(NotReady::Away(why)));
+        }
+    };
+    // A look of its own for whether the table is there: asking it would be an error in the server's log each time.
+    let state = sql_query(
+        "SELECT current_setting('transaction_read_only')::bool AS read_only, \
+                to_regclass('__diesel_schema_migrations') IS NOT NULL AS begun, \
+                current_setting('lc_messages') AS language",
+    )
+    .get_result::<State>(&mut connection);
+    let state = match state {
+        Ok(state) => state,
+        // The connection may be the reason: the next look makes another one.
+        Err(_) => {
+            let why = "the database does not answer".to_owned();
+            return (None, Err(NotReady::Away(why)));
+        }
+    };
+    if is_new && !speaks_english(&state.language) {
+        tracing::error!(
+            lc_messages = state.language,
+            "the database does not speak English, by which its errors are told apart: \
+             set lc_messages to C for the role or the database (ALTER DATABASE ... SET lc_messages = 'C')"
+        );
+    }
+    let seen = if state.read_only {
+        Err(NotReady::ReadOnly)
+    } else {
+        migrations(&mut connection, state.begun)
+    };
+    (Some(connection), seen)
+}
+
+/// Whether messages come as PostgreSQL's own sources have them. diesel tells no SQLSTATE.
+fn speaks_english(lc_messages: &str) -> bool {
+    ["", "C", "POSIX"].contains(&lc_messages)
+        || ["C.", "en_", "English"]
+            .iter()
+            .any(|begin| lc_messages.starts_with(begin))
+}
+
+fn migrations(connection: &mut PgConnection, begun: bool) -> Result<(), NotReady> {
+    let mut there = Vec::new();
+    if begun {
+        let statement =
+            "SELECT array_agg(version::text) AS versions FROM __diesel_schema_migrations";
+        let read = sql_query(statement).get_result::<Migrations>(connection);
+        let read = read.map_err(|error| NotReady::Unreadable(error.to_string()))?;
+        there = read.versions.unwrap_or_default();
+    }
+    match migrate::needed_migrations()
+        .into_iter()
+        .find(|needed| !there.contains(&needed.version))
+    {
+        None => Ok(()),
+        Some(first) => Err(NotReady::Behind(first.name)),
+    }
+}
