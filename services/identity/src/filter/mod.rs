@@ -31,6 +31,28 @@ pub(crate) enum Condition {
     Compare(Comparison),
 }
 
+impl Condition {
+    /// Whether it asks nothing.
+    fn is_empty(&self) -> bool {
+        matches!(self, Self::All(parts) if parts.is_empty())
+    }
+
+    /// Whether it asks one thing at the most. There are some hundred of such shapes, and they are the look-ups of
+    /// identity providers; of others there is no end.
+    fn is_plain(&self) -> bool {
+        match self {
+            Self::All(parts) | Self::Any(parts) => match parts.as_slice() {
+                [] => true,
+                [part] => part.is_plain(),
+                _ => false,
+            },
+            Self::Entry(_, inner) => inner.is_plain(),
+            Self::Present(_) | Self::Compare(_) => true,
+            Self::Not(_) => false,
+        }
+    }
+}
+
 /// One field held against one value.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Comparison {

@@ -19,6 +19,8 @@ pub(crate) struct Query {
     page: Page,
     /// What a page token is bound to, besides the site.
     digest: String,
+    /// Whether its SQL has one of more shapes than are worth keeping.
+    seldom: bool,
 }
 
 /// The parts of a request by which a list is asked for.
@@ -36,9 +38,12 @@ pub(crate) struct Asked<'a> {
 
 impl Query {
     pub(crate) fn read(asked: &Asked<'_>) -> Result<Self, Error> {
+        let condition = read(asked.filter)?;
+        let order = read_order(asked.order);
         Ok(Self {
-            condition: read(asked.filter)?,
-            order: read_order(asked.order),
+            seldom: !condition.is_plain() || (order.is_some() && !condition.is_empty()),
+            condition,
+            order,
             limit: wire::page_size(asked.page_size, 0, asked.default_size)?,
             page: wire::page(asked.skip, asked.page_token)?,
             digest: digest(asked.list, asked.filter, asked.order),
@@ -65,6 +70,9 @@ impl Query {
 
     /// Adds the condition to a `WHERE`.
     pub(crate) fn push_condition(&self, sql: &mut Sql, fields: &impl Fields) -> Result<(), Error> {
+        if self.seldom {
+            sql.is_seldom_the_same();
+        }
         sql.push(" AND ");
         push_condition(sql, &self.condition, fields)
     }
@@ -82,6 +90,15 @@ impl Query {
         sql.push_bind::<BigInt, _>(rows.limit);
         sql.push_bind::<BigInt, _>(self.page.skip());
         Ok(())
+    }
+
+    /// Adds the order alone, for rows that were cut from the list already.
+    pub(crate) fn push_order_again(
+        &self,
+        sql: &mut Sql,
+        fields: &impl Fields,
+    ) -> Result<(), Error> {
+        push_order(sql, self.order.as_ref(), fields, None)
     }
 
     /// Reads a page. `list` reads rows with what they are ordered by, `count` tells how many there are in

@@ -3,7 +3,7 @@
 
 use super::{Comparison, Condition, Field, Fields, List, Operator, Order, PageToken, Value};
 use crate::{db::Sql, error::Error, ids, names};
-use diesel::sql_types::{Array, Bool, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, Bool, Integer, Text, Timestamptz, Uuid as SqlUuid};
 
 fn refused(what: impl Into<String>) -> Error {
     Error::invalid("filter", what)
@@ -366,7 +366,8 @@ fn push_text_test(
             let length = i32::try_from(text.chars().count()).unwrap_or(i32::MAX);
             sql.push("right(");
             operand(sql);
-            sql.push(&format!(", {length}) = ?"));
+            sql.push(", ?) = ?");
+            sql.push_bind::<Integer, _>(length);
             sql.push_bind::<Text, _>(text);
         }
         (_, None) => {

@@ -77,26 +77,31 @@ impl GroupRow {
 }
 
 /// Groups `g`; `sort_key` is an expression of ours.
-fn select_groups(name: &'static str, sort_key: &str, with_members: bool) -> Sql {
+fn select_groups(name: &'static str, with_members: bool) -> Sql {
+    let (shown, joined) = shown("NULL::text", with_members);
+    sql(
+        name,
+        format!("{shown} FROM groups g {joined} WHERE g.deleted_event IS NULL"),
+    )
+}
+
+/// What is selected of groups `g`, and what is joined to them; `sort_key` is an expression of ours.
+fn shown(sort_key: &str, with_members: bool) -> (String, &'static str) {
     let members = if with_members {
         "ARRAY(SELECT gm.member_id FROM group_members gm WHERE gm.site_id = g.site_id \
            AND gm.group_id = g.group_id AND gm.to_event IS NULL ORDER BY gm.member_id)"
     } else {
         "ARRAY[]::uuid[]"
     };
-    sql(
-        name,
-        format!(
-            "SELECT {sort_key} AS sort_key, g.group_id, g.display_name, g.external_id, g.role_id, g.business_entity_id, \
-                coalesce(r.name, b.name) AS target_name, g.version, g.created_at, g.updated_at, \
-                {members} AS member_ids \
-             FROM groups g \
-             LEFT JOIN roles r ON r.site_id = g.site_id AND r.role_id = g.role_id \
-             LEFT JOIN business_entities b \
-               ON b.site_id = g.site_id AND b.business_entity_id = g.business_entity_id \
-             WHERE g.deleted_event IS NULL"
-        ),
-    )
+    let shown = format!(
+        "SELECT {sort_key} AS sort_key, g.group_id, g.display_name, g.external_id, g.role_id, g.business_entity_id, \
+            coalesce(r.name, b.name) AS target_name, g.version, g.created_at, g.updated_at, \
+            {members} AS member_ids"
+    );
+    let joined = "LEFT JOIN roles r ON r.site_id = g.site_id AND r.role_id = g.role_id \
+                  LEFT JOIN business_entities b \
+                    ON b.site_id = g.site_id AND b.business_entity_id = g.business_entity_id";
+    (shown, joined)
 }
 
 /// The group of that id.
@@ -105,7 +110,7 @@ pub(super) fn get(
     id: GroupId,
     with_members: bool,
 ) -> Result<Option<Group>, Error> {
-    let mut statement = select_groups("get group", "NULL::text", with_members);
+    let mut statement = select_groups("get group", with_members);
     statement.push(" AND g.site_id = ? AND g.group_id = ?");
     statement.push_bind::<SqlUuid, _>(tx.site_id());
     statement.push_bind::<SqlUuid, _>(id.uuid());
@@ -118,7 +123,7 @@ pub(super) fn get_several(
     named: &Batch<String, GroupId>,
 ) -> Result<Vec<Group>, Error> {
     let ids: Vec<Uuid> = named.keys().map(|id| id.uuid()).collect();
-    let mut statement = select_groups("get groups", "NULL::text", false);
+    let mut statement = select_groups("get groups", false);
     statement.push(" AND g.site_id = ? AND g.group_id = ANY(?)");
     statement.push_bind::<SqlUuid, _>(tx.site_id());
     statement.push_bind::<Array<SqlUuid>, _>(ids);
@@ -133,11 +138,19 @@ pub(super) fn list(
     rows: &Rows,
     with_members: bool,
 ) -> Result<Vec<(Group, Option<String>)>, Error> {
-    let key = query.sort_key(&GroupFields)?;
-    let mut statement = select_groups("list groups", &key, with_members);
-    statement.push(" AND g.site_id = ?");
-    statement.push_bind::<SqlUuid, _>(tx.site_id());
+    // The page is cut first: of the groups that are passed over, no members are read.
+    let (shown, joined) = shown(&query.sort_key(&GroupFields)?, with_members);
+    let mut statement = sql(
+        "list groups",
+        format!(
+            "{shown} FROM (SELECT g.* FROM groups g WHERE g.deleted_event IS NULL AND g.site_id = ?"
+        ),
+    )
+    .bind::<SqlUuid, _>(tx.site_id());
     query.push_page(&mut statement, &GroupFields, rows)?;
+    statement.push(") g ");
+    statement.push(joined);
+    query.push_order_again(&mut statement, &GroupFields)?;
     let rows: Vec<GroupRow> = tx.load(statement)?;
     Ok(rows
         .into_iter()

@@ -21,26 +21,35 @@ use crate::{
     site_tx::SiteTx,
 };
 
-/// Members `m` with groups and granted targets, in one statement however many they are; `sort_key` is an
-/// expression of ours.
-fn select_members(tx: &SiteTx<'_, '_>, name: &'static str, sort_key: &str) -> Sql {
-    let members = MEMBERS.replace("{holds}", tx.grant_holds());
-    sql(name, format!("SELECT {sort_key} AS sort_key, {members}"))
+/// Members `m` with groups and granted targets, in one statement however many they are; a condition follows.
+fn select_members(tx: &SiteTx<'_, '_>, name: &'static str) -> Sql {
+    let shown = shown(tx, "NULL::text");
+    sql(
+        name,
+        format!("{shown} FROM members m WHERE m.deleted_event IS NULL"),
+    )
 }
 
-/// `{holds}` stands for when a grant `d` holds.
+/// What is selected of members `m`; `sort_key` is an expression of ours.
+fn shown(tx: &SiteTx<'_, '_>, sort_key: &str) -> String {
+    let members = MEMBERS.replace("{holds}", tx.grant_holds());
+    format!("SELECT {sort_key} AS sort_key, {members}")
+}
+
+/// `{holds}` stands for when a grant `d` holds. In the order of bytes, as we sort: the ETag follows from it, whatever
+/// the database's collation is.
 const MEMBERS: &str = "\
     m.member_id, m.user_name, m.external_id, m.active, m.profile, m.version, m.created_at, m.updated_at, \
-      (SELECT coalesce(jsonb_agg(jsonb_build_array(g.group_id, g.display_name) ORDER BY g.display_name_key), '[]') \
+      (SELECT coalesce(jsonb_agg(jsonb_build_array(g.group_id, g.display_name) ORDER BY g.display_name_key COLLATE \"C\"), '[]') \
          FROM group_members gm JOIN groups g USING (site_id, group_id) \
         WHERE gm.site_id = m.site_id AND gm.member_id = m.member_id AND gm.to_event IS NULL) AS groups, \
-      (SELECT coalesce(jsonb_agg(jsonb_build_array(r.role_id, r.name, r.built_in) ORDER BY r.name_key), '[]') \
+      (SELECT coalesce(jsonb_agg(jsonb_build_array(r.role_id, r.name, r.built_in) ORDER BY r.name_key COLLATE \"C\"), '[]') \
          FROM (SELECT g.role_id FROM group_members gm JOIN groups g USING (site_id, group_id) \
                 WHERE gm.site_id = m.site_id AND gm.member_id = m.member_id AND gm.to_event IS NULL \
                UNION SELECT d.role_id FROM grants d \
                 WHERE d.site_id = m.site_id AND d.member_id = m.member_id AND {holds}) h \
          JOIN roles r ON r.site_id = m.site_id AND r.role_id = h.role_id) AS roles, \
-      (SELECT coalesce(jsonb_agg(jsonb_build_array(b.business_entity_id, b.name, null) ORDER BY b.name_key), '[]') \
+      (SELECT coalesce(jsonb_agg(jsonb_build_array(b.business_entity_id, b.name, null) ORDER BY b.name_key COLLATE \"C\"), '[]') \
          FROM (SELECT g.business_entity_id FROM group_members gm JOIN groups g USING (site_id, group_id) \
                 WHERE gm.site_id = m.site_id AND gm.member_id = m.member_id AND gm.to_event IS NULL \
                UNION SELECT d.business_entity_id FROM grants d \
@@ -55,13 +64,12 @@ const MEMBERS: &str = "\
                 OR EXISTS (SELECT FROM group_members gm JOIN groups g USING (site_id, group_id) \
                            WHERE gm.site_id = d.site_id AND gm.member_id = d.member_id AND gm.to_event IS NULL \
                              AND (g.role_id = d.role_id OR g.business_entity_id = d.business_entity_id))) \
-              ORDER BY coalesce(r.name_key, b.name_key)), '[]') \
+              ORDER BY coalesce(r.name_key, b.name_key) COLLATE \"C\"), '[]') \
          FROM grants d \
          LEFT JOIN roles r ON r.site_id = d.site_id AND r.role_id = d.role_id \
          LEFT JOIN business_entities b ON b.site_id = d.site_id AND b.business_entity_id = d.business_entity_id \
         WHERE d.site_id = m.site_id AND d.member_id = m.member_id AND d.to_event IS NULL \
-          AND d.source = 'entitlement') AS entitled \
-    FROM members m WHERE m.deleted_event IS NULL";
+          AND d.source = 'entitlement') AS entitled";
 
 #[derive(QueryableByName)]
 struct MemberRow {
@@ -158,7 +166,7 @@ impl MemberRow {
 
 /// The member of that name, if there is one.
 fn find(tx: &mut SiteTx<'_, '_>, name: &MemberName) -> Result<Option<Member>, Error> {
-    let mut statement = select_members(tx, "get member", "NULL::text");
+    let mut statement = select_members(tx, "get member");
     statement.push(" AND m.site_id = ?");
     statement.push_bind::<SqlUuid, _>(tx.site_id());
     match name {
@@ -201,7 +209,7 @@ pub(super) fn get_several(tx: &mut SiteTx<'_, '_>, named: &Named) -> Result<Vec<
             MemberName::UserName(key) => keys.push(key.clone()),
         }
     }
-    let mut statement = select_members(tx, "get members", "NULL::text");
+    let mut statement = select_members(tx, "get members");
     statement.push(" AND m.site_id = ? AND (m.member_id = ANY(?) OR m.user_name_key = ANY(?))");
     statement.push_bind::<SqlUuid, _>(tx.site_id());
     statement.push_bind::<Array<SqlUuid>, _>(ids);
@@ -219,10 +227,18 @@ pub(super) fn list(
     rows: &Rows,
 ) -> Result<Vec<(Member, Option<String>)>, Error> {
     let fields = MemberFields::of(tx);
-    let mut statement = select_members(tx, "list members", &query.sort_key(&fields)?);
-    statement.push(" AND m.site_id = ?");
-    statement.push_bind::<SqlUuid, _>(tx.site_id());
+    // The page is cut first: of the rows that are passed over, nothing is worked out.
+    let shown = shown(tx, &query.sort_key(&fields)?);
+    let mut statement = sql(
+        "list members",
+        format!(
+            "{shown} FROM (SELECT m.* FROM members m WHERE m.deleted_event IS NULL AND m.site_id = ?"
+        ),
+    )
+    .bind::<SqlUuid, _>(tx.site_id());
     query.push_page(&mut statement, &fields, rows)?;
+    statement.push(") m");
+    query.push_order_again(&mut statement, &fields)?;
     tx.load::<MemberRow>(statement)?
         .into_iter()
         .map(|mut row| {
