@@ -2,9 +2,10 @@
 
 use identity_proto::v1 as pb;
 use identity_tests::{
-    rpc::by_user_name,
+    rpc::{by_user_name, role},
     scim::user,
     world::{BOOTSTRAP, Settings, World},
+    writes::refused,
 };
 use roster_stack::grpc::reason;
 use serde_json::json;
@@ -186,13 +187,13 @@ async fn who_administers_one_site_makes_no_other() {
         })
     };
     let caller = &acme.rpc.caller;
-    let refused = caller
+    let evil = caller
         .sites()
         .create_site(make(caller, "evil"))
         .await
         .unwrap_err();
-    assert_eq!(refused.code(), Code::PermissionDenied, "{refused:?}");
-    assert_eq!(reason(&refused).as_deref(), Some("SCOPE_MISSING"));
+    assert_eq!(evil.code(), Code::PermissionDenied, "{evil:?}");
+    assert_eq!(reason(&evil).as_deref(), Some("SCOPE_MISSING"));
     assert_eq!(sites(), 1);
 
     let bootstrap = world.caller(BOOTSTRAP);
@@ -213,4 +214,145 @@ async fn who_administers_one_site_makes_no_other() {
         .await
         .unwrap();
     assert_eq!(sites(), 2);
+}
+
+/// A moment of a year that protobuf's own moments don't reach.
+fn beyond() -> prost_types::Timestamp {
+    prost_types::Timestamp {
+        seconds: 253_402_300_800,
+        nanos: 0,
+    }
+}
+
+fn long_before() -> prost_types::Timestamp {
+    prost_types::Timestamp {
+        seconds: -210_000_000_000,
+        nanos: 0,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_moment_is_of_a_year_that_everybody_can_read() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    acme.rpc.make_member("ann@acme.example").await;
+    let caller = &acme.rpc.caller;
+    let request = |end| pb::CreateGrantRequest {
+        member: by_user_name("ann@acme.example"),
+        target: role("Admin"),
+        reason: "for ever and a day".to_owned(),
+        end_time: Some(end),
+        ..Default::default()
+    };
+    let outcome = acme
+        .rpc
+        .grants()
+        .create_grant(caller.request(request(beyond())))
+        .await;
+    assert_eq!(
+        refused(outcome, Code::InvalidArgument).1["field"],
+        "end_time"
+    );
+    // The last moment that there is.
+    let last = prost_types::Timestamp {
+        seconds: beyond().seconds - 1,
+        nanos: 999_000_000,
+    };
+    acme.rpc
+        .grants()
+        .create_grant(caller.request(request(last)))
+        .await
+        .unwrap();
+    assert_eq!(acme.rpc.roles("ann@acme.example").await, ["Admin"]);
+
+    let as_of = |moment| pb::ListMemberAccessRequest {
+        member: by_user_name("ann@acme.example"),
+        as_of: Some(pb::AsOf { moment }),
+        ..Default::default()
+    };
+    let time = Some(pb::as_of::Moment::Time(long_before()));
+    let outcome = caller
+        .access()
+        .list_member_access(caller.request(as_of(time)))
+        .await;
+    assert_eq!(
+        refused(outcome, Code::InvalidArgument).1["field"],
+        "as_of.time"
+    );
+    // Whoever lost the moment is not answered about the present.
+    let outcome = caller
+        .access()
+        .list_member_access(caller.request(as_of(None)))
+        .await;
+    assert_eq!(refused(outcome, Code::InvalidArgument).1["field"], "as_of");
+    let request = pb::ListEventsRequest {
+        from_time: Some(long_before()),
+        ..Default::default()
+    };
+    let outcome = acme
+        .rpc
+        .events_client()
+        .list_events(caller.request(request))
+        .await;
+    assert_eq!(
+        refused(outcome, Code::InvalidArgument).1["field"],
+        "from_time"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nul_is_in_no_label() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let caller = &acme.rpc.caller;
+    let request = pb::ListGrantsRequest {
+        actor: "a\0b".to_owned(),
+        ..Default::default()
+    };
+    let found = acme.rpc.grants().list_grants(caller.request(request)).await;
+    assert!(found.unwrap().into_inner().grants.is_empty());
+    let request = pb::ListEventsRequest {
+        actor_label: "a\0b".to_owned(),
+        ..Default::default()
+    };
+    let found = acme
+        .rpc
+        .events_client()
+        .list_events(caller.request(request))
+        .await;
+    assert!(found.unwrap().into_inner().events.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_about_a_huge_value_has_its_beginning_and_its_end() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let mut huge = user("ann@acme.example");
+    huge["roles"] = json!([{ "value": "x".repeat(300_000) }]);
+    let detail = acme
+        .scim
+        .post("/Users", &huge)
+        .await
+        .error(400, "invalidValue");
+    assert!(detail.len() < 5000, "{}", detail.len());
+    assert!(detail.contains("no role with the id"), "{detail}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_called_as_the_service_calls_itself() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let caller = &acme.rpc.caller;
+    for label in ["bootstrap", " Roster "] {
+        let request = pb::IssueCredentialRequest {
+            label: label.to_owned(),
+            scopes: vec![pb::Scope::Read.into()],
+            ..Default::default()
+        };
+        let outcome = caller
+            .credentials()
+            .issue_credential(caller.request(request))
+            .await;
+        assert_eq!(refused(outcome, Code::InvalidArgument).1["field"], "label");
+    }
 }

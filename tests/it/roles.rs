@@ -369,3 +369,71 @@ async fn a_site_is_divided_once_and_says_what_members_without_an_entity_reach() 
     assert!(acme.rpc.get_site().await.divided);
     assert_eq!(reach("none").await, "all");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_owner_alone_may_no_custom_role_gives() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let outcome = acme
+        .rpc
+        .create_role("Heir", &["invoices.view", "site.own"])
+        .await;
+    let status = outcome.unwrap_err();
+    assert!(
+        status
+            .message()
+            .contains("\"site.own\", which the Owner role alone has"),
+        "{status:?}"
+    );
+    let heir = acme.make_role("Heir", &["invoices.view"]).await;
+    let values = identity_proto::v1::Role {
+        permissions: vec!["site.own".to_owned()],
+        ..Default::default()
+    };
+    let outcome = acme.rpc.update_role(&heir, values, &["permissions"]).await;
+    assert_eq!(outcome.unwrap_err().code(), tonic::Code::InvalidArgument);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_permissions_counts_those_who_hold_the_role() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let role_id = acme.make_role("Auditor", &["invoices.view"]).await;
+    let mut ids = Vec::new();
+    for name in ["a", "b", "c", "d"] {
+        ids.push(acme.rpc.make_member(&format!("{name}@acme.example")).await);
+    }
+    // One by a group, one directly, one by both, one who is not active.
+    acme.scim
+        .make_group("CB/acme/ROLE/Auditor", &[&ids[0], &ids[1], &ids[3]])
+        .await;
+    for name in ["b@acme.example", "c@acme.example"] {
+        acme.rpc
+            .grant(name, identity_tests::rpc::role("Auditor"))
+            .await
+            .unwrap();
+    }
+    acme.rpc.set_active(&ids[3], false).await.unwrap();
+    let change = async |permissions: &[&str], name: &str| {
+        let values = identity_proto::v1::Role {
+            name: name.to_owned(),
+            permissions: permissions.iter().map(|name| (*name).to_owned()).collect(),
+            ..Default::default()
+        };
+        let answer = acme
+            .rpc
+            .update_role(&role_id, values, &["name", "permissions"])
+            .await;
+        answer.unwrap().receipt.unwrap()
+    };
+    let receipt = change(&["invoices.view", "invoices.send"], "Auditor").await;
+    assert_eq!((receipt.members, receipt.gained, receipt.lost), (3, 0, 0));
+    let event = acme.rpc.events().await.pop().unwrap();
+    assert_eq!(
+        (event.kind.as_str(), event.members),
+        ("role.updated", Some(3))
+    );
+    // A new name changes nothing of what anybody may do.
+    let receipt = change(&["invoices.view", "invoices.send"], "Controller").await;
+    assert_eq!((receipt.changed, receipt.members), (true, 0));
+}

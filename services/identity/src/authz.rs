@@ -104,11 +104,13 @@ struct Needs {
     any_of: &'static [Scope],
     /// Whether the bootstrap token may call it.
     bootstrap: bool,
+    /// Whether it takes a credential of all sites.
+    all_sites: bool,
 }
 
 /// Reads the table below.
 macro_rules! methods {
-    ($($service:ident { $($method:ident: [$($scope:ident)*] $(or $bootstrap:ident)?;)* })*) => {
+    ($($service:ident { $($method:ident: [$($scope:ident)*] $(of $all:ident)? $(or $bootstrap:ident)?;)* })*) => {
         /// A method of the API.
         #[derive(Clone, Copy, Debug, Eq, PartialEq)]
         pub(crate) enum Method {
@@ -126,23 +128,25 @@ macro_rules! methods {
                         service: stringify!($service),
                         any_of: &[$(Scope::$scope),*],
                         bootstrap: methods!(@$($bootstrap)?),
+                        all_sites: methods!(@$($all)?),
                     },)*)*
                 }
             }
         }
     };
     (@bootstrap) => { true };
+    (@all_sites) => { true };
     (@) => { false };
 }
 
-// Every method of every service, the scopes of which its caller needs one, and whether the bootstrap
-// token will do. A method that is not here can't be called: its context is made of one of these.
+// Every method of every service, the scopes of which its caller needs one, whether its credential has to be of all
+// sites, and whether the bootstrap token will do. A method that is not here can't be called: its context is made of one of these.
 methods! {
     SiteService {
-        CreateSite: [Administer] or bootstrap;
+        CreateSite: [Administer] of all_sites or bootstrap;
         GetSite: [Read];
-        ListSites: [Read];
-        BatchGetSites: [Read];
+        ListSites: [Read] of all_sites;
+        BatchGetSites: [Read] of all_sites;
         UpdateSite: [Administer];
         DivideSite: [Administer];
     }
@@ -215,15 +219,22 @@ methods! {
 }
 
 impl Method {
-    /// Lets a credential with `scopes` pass, or says which scope it lacks.
-    pub(crate) fn allow(self, scopes: &[Scope]) -> Result<(), Error> {
+    /// Lets a credential with `scopes`, of all sites or of one, pass, or says what it lacks.
+    pub(crate) fn allow(self, scopes: &[Scope], of_all_sites: bool) -> Result<(), Error> {
         let needs = self.needs();
-        if needs.any_of.is_empty() || needs.any_of.iter().any(|scope| scope.is_held(scopes)) {
+        let held =
+            needs.any_of.is_empty() || needs.any_of.iter().any(|scope| scope.is_held(scopes));
+        if held && (of_all_sites || !needs.all_sites) {
             return Ok(());
         }
-        Err(Error::ScopeMissing {
+        Err(self.missing())
+    }
+
+    fn missing(self) -> Error {
+        Error::ScopeMissing {
             needed: self.scopes(),
-        })
+            all_sites: self.needs().all_sites,
+        }
     }
 
     /// Lets the bootstrap token pass, or says which scope a credential would need.
@@ -231,9 +242,7 @@ impl Method {
         if self.needs().bootstrap {
             return Ok(());
         }
-        Err(Error::ScopeMissing {
-            needed: self.scopes(),
-        })
+        Err(self.missing())
     }
 
     /// The scopes of which one is needed, those that include another after it.
@@ -273,7 +282,8 @@ mod tests {
     /// The table as `docs/scopes.md` shows it.
     fn rendered() -> String {
         let mut text = String::from(
-            "| service | method | scopes, one of which is needed | bootstrap token |\n|---|---|---|---|\n",
+            "| service | method | scopes, one of which is needed | of all sites | bootstrap token |\n\
+             |---|---|---|---|---|\n",
         );
         for method in Method::ALL {
             let needs = method.needs();
@@ -282,8 +292,9 @@ mod tests {
                 some => format!("`{}`", some.replace(" or ", "`, `")),
             };
             let bootstrap = if needs.bootstrap { "yes" } else { "" };
+            let all = if needs.all_sites { "yes" } else { "" };
             text += &format!(
-                "| {} | {method:?} | {scopes} | {bootstrap} |\n",
+                "| {} | {method:?} | {scopes} | {all} | {bootstrap} |\n",
                 needs.service
             );
         }
@@ -403,12 +414,28 @@ mod tests {
 
     #[test]
     fn a_provisioning_credential_gives_no_direct_grants() {
-        assert!(Method::UpdateGroup.allow(&[Scope::Provision]).is_ok());
-        let Err(Error::ScopeMissing { needed }) = Method::CreateGrant.allow(&[Scope::Provision])
-        else {
+        assert!(
+            Method::UpdateGroup
+                .allow(&[Scope::Provision], false)
+                .is_ok()
+        );
+        let refused = Method::CreateGrant.allow(&[Scope::Provision], true);
+        let Err(Error::ScopeMissing { needed, .. }) = refused else {
             panic!("allowed");
         };
         assert_eq!(needed, "write_grants or write");
-        assert!(Method::GetMember.allow(&[]).is_err());
+        assert!(Method::GetMember.allow(&[], true).is_err());
+    }
+
+    #[test]
+    fn which_sites_there_are_is_for_credentials_of_all_of_them() {
+        for method in [Method::ListSites, Method::BatchGetSites] {
+            assert!(method.allow(&[Scope::Read], true).is_ok());
+            let Err(Error::ScopeMissing { all_sites, .. }) = method.allow(&[Scope::Read], false)
+            else {
+                panic!("{method:?} is allowed");
+            };
+            assert!(all_sites, "{method:?}");
+        }
     }
 }

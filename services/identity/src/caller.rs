@@ -44,7 +44,8 @@ impl Caller {
     pub(crate) fn require_all_sites(&self, scope: Scope) -> Result<(), Error> {
         match self.credential() {
             Some(credential) if credential.site.is_some() => Err(Error::ScopeMissing {
-                needed: format!("{scope}, for all sites"),
+                needed: scope.to_string(),
+                all_sites: true,
             }),
             _ => Ok(()),
         }

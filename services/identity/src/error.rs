@@ -234,10 +234,12 @@ pub(crate) enum Error {
         min_revision: i64,
     },
     /// The credential lacks the scope.
-    #[error("the credential lacks the scope: {needed}")]
+    #[error("the credential lacks the scope: {needed}{}", if *.all_sites { ", for all sites" } else { "" })]
     ScopeMissing {
         /// The scopes of which one is needed.
         needed: String,
+        /// Whether the credential has to be one of all sites.
+        all_sites: bool,
     },
     /// The site would be left without an active Owner.
     #[error(
@@ -315,12 +317,26 @@ fn givers(groups: i64, grants: i64) -> String {
     parts.join(" and ")
 }
 
+/// The most characters of a message; what a caller sent may be megabytes, and no client reads metadata of that size.
+const MESSAGE_MAX: usize = 1000;
+
+/// A message that is too long, without its middle: what was sent stands there.
+fn clipped(message: String) -> String {
+    let length = message.chars().count();
+    if length <= MESSAGE_MAX {
+        return message;
+    }
+    let begin: String = message.chars().take(MESSAGE_MAX / 2).collect();
+    let end: String = message.chars().skip(length - MESSAGE_MAX / 2).collect();
+    format!("{begin} … {end}")
+}
+
 impl Error {
     /// `Invalid` for a field.
     pub(crate) fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Invalid {
             field: field.into(),
-            message: message.into(),
+            message: clipped(message.into()),
         }
     }
 

@@ -2,13 +2,20 @@
 
 use std::process::ExitCode;
 
-use identity_runtime::{settings, telemetry};
+use identity_runtime::{
+    metrics::Metrics,
+    settings,
+    telemetry::{self, Callers},
+};
 use identity_service::config::{Cli, Command};
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli: Cli = settings::parse();
-    let telemetry = match telemetry::init("identity", &cli.telemetry) {
+    let metrics = Metrics::new("identity");
+    // The facade has decided for who comes from outside.
+    let telemetry = telemetry::init("identity", &cli.telemetry, Callers::Inside, &metrics);
+    let telemetry = match telemetry {
         Ok(telemetry) => telemetry,
         Err(error) => {
             eprintln!("identity: {error}");
@@ -16,7 +23,7 @@ async fn main() -> ExitCode {
         }
     };
     let outcome = match cli.command {
-        Command::Serve(args) => identity_service::serve(*args)
+        Command::Serve(args) => identity_service::serve(*args, metrics)
             .await
             .map_err(|error| error.to_string()),
         Command::Migrate(args) => migrate(args.url().to_owned()).await,

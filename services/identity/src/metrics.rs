@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use identity_runtime::metrics::{DATABASE_SECONDS, Durations, Metrics, NETWORK_SECONDS, NoLabels};
+use identity_runtime::{
+    metrics::{DATABASE_SECONDS, Durations, Metrics, NETWORK_SECONDS, NoLabels},
+    tls::OwnCertificate,
+};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -271,6 +274,7 @@ pub(crate) struct IdentityMetrics {
     pub(crate) calls: Durations<CallLabels>,
     pub(crate) refused_tokens: Family<FaultLabels, Counter>,
     pub(crate) refused_handshakes: Counter,
+    pub(crate) certificate: OwnCertificate,
     pub(crate) unknown_members: Counter,
     pub(crate) events: Counter,
 }
@@ -294,6 +298,7 @@ impl IdentityMetrics {
                 "Connections that did not come to speak TLS: no acceptable certificate, or no TLS at all",
                 Counter::default(),
             ),
+            certificate: OwnCertificate::new(metrics, "server"),
             unknown_members: metrics.register(
                 "identity_unknown_members",
                 "Ids in membership changes that were no members of the site",

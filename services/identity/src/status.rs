@@ -97,7 +97,12 @@ impl From<Error> for Status {
                 put("min_revision", min_revision.to_string());
                 details.set_retry_info(Some(REVISION_COMES));
             }
-            Error::ScopeMissing { needed } => put("scope", needed),
+            Error::ScopeMissing { needed, all_sites } => {
+                put("scope", needed);
+                if all_sites {
+                    put("all_sites", "true".to_owned());
+                }
+            }
             Error::RateLimited { retry_after } => {
                 details.set_retry_info(Some(retry_after));
             }

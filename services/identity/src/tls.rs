@@ -179,8 +179,11 @@ pub(crate) fn incoming(
     stop: CancellationToken,
 ) -> Result<ReceiverStream<Taken>, String> {
     let (config, current) = watch::channel(files.load()?);
+    let certificate = metrics.certificate.clone();
+    certificate.is_in_use(&files.certificate);
     tokio::spawn(on_change(files.all(), stop, move || {
         config.send_replace(files.load()?);
+        certificate.is_in_use(&files.certificate);
         Ok(())
     }));
     let (taken, incoming) = mpsc::channel(HANDSHAKES);

@@ -1,5 +1,7 @@
 //! Between the contract's types and ours, where every resource needs the same.
 
+use std::ops::RangeInclusive;
+
 use chrono::{DateTime, Utc};
 use prost_types::{FieldMask, Timestamp};
 
@@ -22,12 +24,17 @@ pub(crate) fn timestamp(at: DateTime<Utc>) -> Timestamp {
     }
 }
 
+/// The moments that protobuf's own Timestamp goes over, in seconds since 1970: the years 1 to 9999. What is written
+/// beyond them no other language reads, nor JSON that PostgreSQL writes.
+const MOMENTS: RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+
 /// A moment that a caller names.
 pub(crate) fn moment(at: &Timestamp, field: &'static str) -> Result<DateTime<Utc>, Error> {
     u32::try_from(at.nanos)
         .ok()
+        .filter(|nanos| *nanos < 1_000_000_000 && MOMENTS.contains(&at.seconds))
         .and_then(|nanos| DateTime::from_timestamp(at.seconds, nanos))
-        .ok_or_else(|| Error::invalid(field, "is not a moment in time"))
+        .ok_or_else(|| Error::invalid(field, "is not a moment of the years 1 to 9999"))
 }
 
 /// The size of a page, from `lowest` to [`PAGE_SIZE_MAX`]; `default` where none was asked.

@@ -82,6 +82,8 @@ pub(super) struct Reach<'a> {
 }
 
 impl Facts {
+    /// The role of that name; of several that had it at that moment, by what they are called now, the one that is there
+    /// now.
     pub(super) fn role(&self, name: &Named) -> Option<&Role> {
         self.roles.iter().find(|role| match name {
             Named::Id(id) => role.id.uuid() == *id,
@@ -90,6 +92,7 @@ impl Facts {
         })
     }
 
+    /// The business entity of that name, chosen likewise.
     pub(super) fn entity(&self, name: &Named) -> Option<&Entity> {
         self.entities.iter().find(|entity| match name {
             Named::Id(id) => entity.id.uuid() == *id,

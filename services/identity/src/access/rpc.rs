@@ -292,8 +292,12 @@ fn read_named(named: Option<pb::NamedRef>, field: &'static str) -> Result<Named,
 }
 
 fn read_as_of(as_of: Option<pb::AsOf>) -> Result<AsOf, Error> {
-    Ok(match as_of.and_then(|as_of| as_of.moment) {
-        None => AsOf::Now,
+    let Some(as_of) = as_of else {
+        return Ok(AsOf::Now);
+    };
+    Ok(match as_of.moment {
+        // Whoever meant a moment and lost it must not take the present for it.
+        None => return Err(Error::invalid("as_of", "names no moment")),
         Some(pb::as_of::Moment::Revision(revision)) => AsOf::Revision(revision),
         Some(pb::as_of::Moment::Time(time)) => {
             let time = wire::moment(&time, "as_of.time")?;

@@ -181,7 +181,8 @@ pub(super) fn facts(
                                        WHERE p.site_id = r.site_id AND p.role_id = r.role_id AND {permission} \
                                          AND ((SELECT permissions FROM q) IS NULL \
                                               OR p.permission = ANY((SELECT permissions FROM q)::text[])) \
-                                       ORDER BY p.permission)) ORDER BY r.name_key), '[]') \
+                                       ORDER BY p.permission)) \
+                  ORDER BY r.name_key, r.deleted_event IS NOT NULL, r.role_id), '[]') \
                 FROM roles r \
                 WHERE r.site_id = (SELECT site FROM q) AND {role_there} \
                   AND (r.role_id = ANY(?::uuid[]) OR r.name_key = ANY(?::text[]) OR r.built_in IN ('owner', 'admin') \
@@ -190,7 +191,7 @@ pub(super) fn facts(
                                   WHERE p.site_id = r.site_id AND p.role_id = r.role_id AND {permission} \
                                     AND p.permission = ANY((SELECT permissions FROM q)::text[])))) AS roles, \
                (SELECT coalesce(jsonb_agg(jsonb_build_object('id', b.business_entity_id, 'name', b.name, \
-                  'key', b.name_key)), '[]') \
+                  'key', b.name_key) ORDER BY b.deleted_event IS NOT NULL, b.business_entity_id), '[]') \
                 FROM business_entities b \
                 WHERE b.site_id = (SELECT site FROM q) AND {entity_there} \
                   AND (b.business_entity_id = ANY(?::uuid[]) OR b.name_key = ANY(?::text[]))) AS entities, \

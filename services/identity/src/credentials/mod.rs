@@ -161,6 +161,7 @@ fn check_scopes(caller: &Caller, scopes: &[Scope]) -> Result<(), Error> {
             if *scope != Scope::Provision && !scope.is_held(&credential.scopes) {
                 return Err(Error::ScopeMissing {
                     needed: scope.to_string(),
+                    all_sites: false,
                 });
             }
         }

@@ -11,6 +11,7 @@ use crate::{
     error::{Error, Kind},
     filter::{Asked, Query},
     ids::CredentialId,
+    names,
     site_tx::Identity,
     wire,
 };
@@ -19,6 +20,8 @@ use crate::{
 const LABEL_MAX: usize = 100;
 /// How many credentials a list shows where nothing was asked.
 const LIST_DEFAULT: i64 = 1000;
+/// By whom events say that something was done where it was done by no credential: keys of labels that none may have.
+const RESERVED: [&str; 2] = ["bootstrap", "roster"];
 /// The most bytes of a name in a certificate: as many as a DNS name can have.
 const CERTIFICATE_NAME_MAX: usize = 253;
 
@@ -225,6 +228,12 @@ fn read_label(label: &str) -> Result<String, Error> {
         return Err(Error::invalid(
             "label",
             format!("must be 1 to {LABEL_MAX} characters, none of them a control character"),
+        ));
+    }
+    if RESERVED.contains(&names::lookup_key(label).as_str()) {
+        return Err(Error::invalid(
+            "label",
+            "must be another: events name the bootstrap token and Roster itself so",
         ));
     }
     Ok(label.to_owned())

@@ -76,7 +76,9 @@ fn read_query(message: &pb::ListEventsRequest) -> Result<EventQuery, Error> {
         subject: id(&message.subject_id),
         member: member.map(|member| read_ref(Some(member))).transpose()?,
         credential: id(&message.actor_credential_id),
-        actor: (!message.actor_label.is_empty()).then(|| message.actor_label.clone()),
+        // PostgreSQL can't hold a NUL; it is in nobody's label.
+        actor: (!message.actor_label.is_empty())
+            .then(|| message.actor_label.replace('\0', "\u{fffd}")),
         from: moment(&message.from_time, "from_time")?,
         to: moment(&message.to_time, "to_time")?,
     })

@@ -223,7 +223,8 @@ fn read_query(mut message: pb::ListGrantsRequest) -> Result<GrantQuery, Error> {
     Ok(GrantQuery {
         member: member.map(|member| read_ref(Some(member))).transpose()?,
         target: read_target(message.target)?,
-        actor: Some(message.actor).filter(|actor| !actor.is_empty()),
+        // PostgreSQL can't hold a NUL; it is in nobody's label.
+        actor: Some(message.actor.replace('\0', "\u{fffd}")).filter(|actor| !actor.is_empty()),
         include_ended: message.include_ended,
         page,
         limit,

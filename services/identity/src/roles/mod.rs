@@ -112,11 +112,16 @@ fn name_taken(id: RoleId) -> Error {
 }
 
 fn check_permissions(tx: &mut SiteTx<'_, '_>, permissions: &[String]) -> Result<(), Error> {
-    match store::first_unknown_permission(tx, permissions)? {
+    match store::first_unfit_permission(tx, permissions)? {
         None => Ok(()),
-        Some(unknown) => Err(Error::invalid(
+        Some((unknown, false)) => Err(Error::invalid(
             "permissions",
             format!("names \"{unknown}\", which is not in the catalogue"),
+        )),
+        // Else a group or an entitlement would give what only an Owner has.
+        Some((of_owner, true)) => Err(Error::invalid(
+            "permissions",
+            format!("names \"{of_owner}\", which the Owner role alone has"),
         )),
     }
 }
@@ -232,14 +237,18 @@ pub(crate) async fn update(
             }
             after.version = tx.next_event();
             after.updated_at = tx.now;
+            let mut effect = Effect::default();
+            if before.permissions != after.permissions {
+                effect.members = store::count_holders(tx, after.id)?;
+            }
             tx.record(NewEvent {
                 kind: "role.updated",
                 subject: after.id.uuid(),
                 before: summary(&before),
                 after: summary(&after),
-                effect: &Effect::default(),
+                effect: &effect,
             })?;
-            Ok((after, Effect::default()))
+            Ok((after, effect))
         })
         .await
 }

@@ -224,22 +224,48 @@ pub(super) fn count_custom(tx: &mut SiteTx<'_, '_>) -> Result<i64, Error> {
 }
 
 #[derive(QueryableByName)]
-struct UnknownRow {
+struct UnfitRow {
     #[diesel(sql_type = Text)]
     permission: String,
+    #[diesel(sql_type = Bool)]
+    known: bool,
 }
 
-pub(super) fn first_unknown_permission(
+/// The first of these permissions that a custom role can't have; whether it is there, and so the Owner role's alone.
+pub(super) fn first_unfit_permission(
     tx: &mut SiteTx<'_, '_>,
     permissions: &[String],
-) -> Result<Option<String>, Error> {
+) -> Result<Option<(String, bool)>, Error> {
     let statement = sql(
-        "find unknown permission",
-        "SELECT asked.permission FROM unnest(?) AS asked (permission) \
-         WHERE NOT EXISTS (SELECT FROM permissions p WHERE p.permission = asked.permission) LIMIT 1",
+        "find unfit permission",
+        "SELECT asked.permission, p.permission IS NOT NULL AS known FROM unnest(?) AS asked (permission) \
+         LEFT JOIN permissions p USING (permission) \
+         WHERE NOT EXISTS (SELECT FROM built_in_role_permissions b \
+                           WHERE b.permission = p.permission AND b.built_in <> 'owner') LIMIT 1",
     )
     .bind::<Array<Text>, _>(permissions.to_vec());
-    Ok(tx.first::<UnknownRow>(statement)?.map(|row| row.permission))
+    let row = tx.first::<UnfitRow>(statement)?;
+    Ok(row.map(|row| (row.permission, row.known)))
+}
+
+/// How many active members hold a role.
+pub(super) fn count_holders(tx: &mut SiteTx<'_, '_>, id: RoleId) -> Result<usize, Error> {
+    let statement = sql(
+        "count holders of role",
+        "SELECT count(*) AS count FROM ( \
+           SELECT gm.member_id FROM groups g JOIN group_members gm USING (site_id, group_id) \
+           WHERE g.site_id = ? AND g.role_id = ? AND gm.to_event IS NULL \
+           UNION SELECT d.member_id FROM grants d \
+           WHERE d.site_id = ? AND d.role_id = ? AND d.to_event IS NULL) h \
+         JOIN members m ON m.site_id = ? AND m.member_id = h.member_id AND m.active",
+    )
+    .bind::<SqlUuid, _>(tx.site_id())
+    .bind::<SqlUuid, _>(id.uuid())
+    .bind::<SqlUuid, _>(tx.site_id())
+    .bind::<SqlUuid, _>(id.uuid())
+    .bind::<SqlUuid, _>(tx.site_id());
+    let row: Count = tx.one(statement)?;
+    Ok(usize::try_from(row.count).unwrap_or_default())
 }
 
 #[derive(QueryableByName)]
