@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use identity_proto::v1 as pb;
 use identity_tests::{
+    certificates::Authority,
+    database::server,
     metrics::Exposed,
     scim,
     watch::watch_from_now,
@@ -12,6 +14,7 @@ use identity_tests::{
     writes::{new_trace_id, traced},
 };
 use reqwest::Method;
+use roster_stack::{ports::free_port, services::Service};
 use serde_json::json;
 use tonic::{Code, Request, client::Grpc, codegen::http::uri::PathAndQuery};
 use uuid::Uuid;
@@ -184,7 +187,7 @@ async fn names_and_labels_are_good_bounded_and_as_the_page_says() {
     assert!(
         facade.sum(
             "scim_requests_total",
-            &[("fault", "service"), ("outcome", "Unavailable")]
+            &[("fault", "service"), ("outcome", "UNAVAILABLE")]
         ) > 0.5
     );
 
@@ -194,7 +197,18 @@ async fn names_and_labels_are_good_bounded_and_as_the_page_says() {
         let name = name.trim_matches('`').to_owned();
         documented.insert(name, (kind, help, quoted(&labels)));
     }
+    // One that speaks TLS has a certificate.
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = Authority::new().server().write(folder.path(), "server");
+    let log = folder.path().join("identity.log");
+    let options = World::identity_options(world.database.url(), free_port().unwrap(), &log)
+        .variable("ROSTER_TLS_CERT", certificate.display().to_string())
+        .variable("ROSTER_TLS_KEY", key.display().to_string());
+    let start = move || Service::start(options, &server().guard).unwrap();
+    let secured = tokio::task::spawn_blocking(start).await.unwrap();
+    let secured = Exposed::of(&secured).await;
     let mut found = lint(&facade);
+    found.extend(lint(&secured));
     found.extend(lint(&after.1));
     for (name, (kind, help, labels)) in &found {
         let (known_kind, known_help, known_labels) = documented
@@ -215,7 +229,8 @@ async fn names_and_labels_are_good_bounded_and_as_the_page_says() {
         .into_iter()
         .map(|row| (row[0].trim_matches('`').to_owned(), quoted(&row[1])))
         .collect();
-    for sample in facade.samples().chain(after.1.samples()) {
+    let samples = facade.samples().chain(secured.samples());
+    for sample in samples.chain(after.1.samples()) {
         for (label, value) in &sample.labels {
             let good = match label.as_str() {
                 "http_route" => value == "unmatched" || value.starts_with("/{domain}/scim"),

@@ -234,9 +234,12 @@ fn five_mistakes_of_the_facade_are_told_at_once() {
             ("ROSTER_REQUEST_TIMEOUT_MS", "40000"),
             ("ROSTER_IDENTITY_CERT", "/not/there.crt"),
             ("ROSTER_TRACE_RATIO", "2"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=1,region"),
         ],
     );
     let expected = [
+        "OTEL_RESOURCE_ATTRIBUTES (--resource-attributes) is \"service.instance.id=1,region\" and must be key=value, \
+         or several, separated by commas",
         "ROSTER_MAX_BODY_BYTES (--max-body) is \"0\" and must be a whole number, 1 to 4194304 [default: 1048576]",
         "ROSTER_GROUP_PREFIX (--group-prefix) is \"C/B\" and must be a text without slashes and surrounding space \
          [default: CB]",

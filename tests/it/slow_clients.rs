@@ -7,10 +7,15 @@ use std::{
 };
 
 use identity_tests::{
+    collector::{Collector, Exported},
+    locks::eventually,
+    metrics::Exposed,
     scim::user,
     world::{Settings, World},
+    writes::{member, new_trace_id, traced},
 };
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn headers_that_do_not_come_end_the_connection_and_hold_nobody_up() {
@@ -104,4 +109,133 @@ async fn a_stop_waits_for_requests_and_not_for_connections() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
     assert!(status.success());
+}
+
+/// What a log in JSON says of a trace.
+fn lines(world: &World, trace_id: &str, message: &str) -> Vec<Value> {
+    let log = world.log();
+    let lines = log
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok());
+    lines
+        .filter(|line: &Value| line["trace_id"] == trace_id && line["message"] == message)
+        .collect()
+}
+
+/// The one server span of a service.
+#[track_caller]
+fn served(spans: &[Exported], service: &str) -> Exported {
+    let mut found = spans.iter().filter(|span| {
+        span.service == service
+            && span.span.kind() == opentelemetry_proto::tonic::trace::v1::span::SpanKind::Server
+    });
+    let one = found.next().cloned();
+    assert!(found.next().is_none(), "{service} more than once");
+    one.unwrap_or_else(|| panic!("no server span of {service}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_whose_client_hangs_up_is_told_of_as_any_other() {
+    let collector = Collector::start().await.unwrap();
+    let mut variables = collector.variables();
+    variables.push(("ROSTER_LOG_FORMAT", "json".to_owned()));
+    let world = World::with(Settings {
+        identity: variables.clone(),
+        facade: variables,
+        ..Settings::default()
+    })
+    .await;
+    let acme = world.acme().await;
+
+    let lock = world.database.lock_site(&acme.id);
+    let trace_id = new_trace_id();
+    let body = user("ann@acme.example").to_string();
+    let mut stream = TcpStream::connect(("127.0.0.1", world.facade.port())).unwrap();
+    let head = format!(
+        "POST /acme/scim/v2/Users HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: application/scim+json\r\nTraceparent: 00-{trace_id}-00f067aa0ba902b7-01\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        acme.scim_token,
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    world.database.wait_until_waiting(1).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    drop(stream);
+    eventually("both tell of it", || {
+        lines(&world, &trace_id, "request").len() + lines(&world, &trace_id, "call").len() == 2
+    })
+    .await;
+    let request = &lines(&world, &trace_id, "request")[0];
+    assert_eq!(request["http.response.status_code"], 499, "{request}");
+    assert_eq!(request["outcome"], "CLIENT_GONE");
+    assert_eq!(request["site.domain"], "acme");
+    assert!(request["duration_ms"].as_u64().unwrap() >= 300, "{request}");
+    let call = &lines(&world, &trace_id, "call")[0];
+    assert_eq!(call["code"], "CANCELLED", "{call}");
+    assert!(call["duration_ms"].as_f64().unwrap() >= 300.0, "{call}");
+
+    // So much for the log; the metrics, with how long it took:
+    let facade = Exposed::of(&world.facade).await;
+    let gone = [
+        ("http_response_status_code", "499"),
+        ("error_type", "CLIENT_GONE"),
+    ];
+    let duration = "http_server_request_duration_seconds";
+    assert!((facade.sum(&format!("{duration}_count"), &gone) - 1.0).abs() < 0.1);
+    assert!(facade.sum(&format!("{duration}_sum"), &gone) >= 0.3);
+    let gone = [("outcome", "CLIENT_GONE"), ("fault", "client")];
+    assert!((facade.sum("scim_requests_total", &gone) - 1.0).abs() < 0.1);
+    assert!(facade.sum("http_server_active_requests", &[]) < 0.5);
+    let cancelled = [
+        ("rpc_method", "identity.v1.MemberService/CreateMember"),
+        ("rpc_response_status_code", "CANCELLED"),
+        ("error_type", "CANCELLED"),
+    ];
+    let calls = "rpc_client_call_duration_seconds_count";
+    assert!((facade.sum(calls, &cancelled) - 1.0).abs() < 0.1);
+    let identity = Exposed::of(&world.identity).await;
+    let calls = "rpc_server_call_duration_seconds";
+    assert!((identity.sum(&format!("{calls}_count"), &cancelled) - 1.0).abs() < 0.1);
+    assert!(identity.sum(&format!("{calls}_sum"), &cancelled) >= 0.3);
+    lock.release();
+    eventually("nobody waits", || world.database.waiting() == 0).await;
+
+    // And the trace. It is no error of ours.
+    let spans = collector.trace(&trace_id, 3).await;
+    for (service, name, value, error_type) in [
+        ("facade", "http.response.status_code", "499", "CLIENT_GONE"),
+        (
+            "identity",
+            "rpc.response.status_code",
+            "CANCELLED",
+            "CANCELLED",
+        ),
+    ] {
+        let span = served(&spans, service);
+        assert_eq!(span.attribute(name), value);
+        assert_eq!(span.attribute("error.type"), error_type);
+        assert_eq!(span.span.status.as_ref().map_or(0, |status| status.code), 0);
+    }
+
+    // A caller of identity itself that gives up.
+    let lock = world.database.lock_site(&acme.id);
+    let trace_id = new_trace_id();
+    let request = acme
+        .rpc
+        .caller
+        .request(identity_proto::v1::CreateMemberRequest {
+            member: Some(member("bob@acme.example")),
+            ..Default::default()
+        });
+    let (request, mut members) = (traced(request, &trace_id), acme.rpc.caller.members());
+    let call = tokio::spawn(async move { members.create_member(request).await });
+    world.database.wait_until_waiting(1).await;
+    call.abort();
+    eventually("identity tells of it", || {
+        lines(&world, &trace_id, "call").len() == 1
+    })
+    .await;
+    assert_eq!(lines(&world, &trace_id, "call")[0]["code"], "CANCELLED");
+    lock.release();
 }

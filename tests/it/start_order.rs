@@ -5,6 +5,7 @@ use std::time::Duration;
 use identity_proto::v1 as pb;
 use identity_tests::{
     database::{migrate, server},
+    locks::eventually,
     scim::{Scim, user},
     world::BOOTSTRAP,
 };
@@ -37,9 +38,14 @@ async fn the_facade_comes_first_then_identity_and_the_database_last() {
     let ports = [(); 4].map(|()| free_port().unwrap());
     let [grpc, identity_admin, http, facade_admin] = ports;
 
-    let log = logs.path().join("facade.log");
-    let options = ServiceOptions::facade(grpc, http, facade_admin, &log);
-    let _facade = block_in_place(|| Service::start(options, guard).unwrap());
+    let facade_log = logs.path().join("facade.log");
+    let options = ServiceOptions::facade(grpc, http, facade_admin, &facade_log);
+    let facade = spawn_blocking(move || Service::start(options, &server().guard).unwrap());
+    eventually("it listens", || {
+        std::fs::read_to_string(&facade_log).is_ok_and(|log| log.contains("serving SCIM"))
+    })
+    .await;
+    assert_eq!(status(facade_admin, "/livez").await.0, 200);
     let scim = |token: &str| {
         Scim::new(
             &format!("http://127.0.0.1:{http}/acme/scim/v2"),
@@ -50,6 +56,9 @@ async fn the_facade_comes_first_then_identity_and_the_database_last() {
         .post("/Users", &user("ada@acme.example"))
         .await;
     early.error(429, "");
+    // It would be taken for good, by whoever replaces one that reaches identity.
+    let (code, why) = status(facade_admin, "/readyz").await;
+    assert!(code == 503 && why.contains("never reached"), "{code} {why}");
 
     let log = logs.path().join("identity.log");
     let options = ServiceOptions::identity(&url, grpc, identity_admin, &log)
@@ -59,6 +68,9 @@ async fn the_facade_comes_first_then_identity_and_the_database_last() {
     assert_eq!(status(identity_admin, "/livez").await.0, 200);
     let (code, why) = status(identity_admin, "/readyz").await;
     assert!(code == 503 && why.contains("database"), "{code} {why}");
+    // By itself, and though identity can do nothing yet: that it is there is all that the facade asks.
+    let _facade = facade.await.unwrap();
+    assert_eq!(status(facade_admin, "/readyz").await.0, 200);
 
     block_in_place(|| cluster.restart().unwrap());
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -68,7 +80,7 @@ async fn the_facade_comes_first_then_identity_and_the_database_last() {
         "{code} {why}"
     );
     block_in_place(|| migrate(&url));
-    let _identity = starting.await.unwrap();
+    let identity = starting.await.unwrap();
 
     let bootstrap = Caller::new(&format!("127.0.0.1:{grpc}"), BOOTSTRAP).unwrap();
     let request = pb::CreateSiteRequest {
@@ -98,4 +110,10 @@ async fn the_facade_comes_first_then_identity_and_the_database_last() {
     let token = issued.unwrap().into_inner().token;
     let made = scim(&token).post("/Users", &user("ada@acme.example")).await;
     made.is(201);
+
+    // From then on it stays so, without identity too: its 429 is what identity providers repeat.
+    block_in_place(|| identity.stop());
+    let late = scim(&token).post("/Users", &user("bob@acme.example")).await;
+    late.error(429, "");
+    assert_eq!(status(facade_admin, "/readyz").await.0, 200);
 }

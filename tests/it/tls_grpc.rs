@@ -8,10 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chrono::Datelike;
 use identity_proto::v1 as pb;
 use identity_tests::{
     certificates::{Authority, Certified},
     database::server,
+    metrics::Exposed,
     rosterctl::{Answer, Rosterctl},
     scim::Scim,
     world::{BOOTSTRAP, World},
@@ -21,7 +23,7 @@ use roster_stack::{
     grpc::Caller,
     guard::program,
     ports::free_port,
-    services::{Service, ServiceOptions},
+    services::{Service, ServiceOptions, StopFlag},
 };
 use tempfile::TempDir;
 use tonic::{
@@ -114,19 +116,122 @@ async fn comes_about(what: &str, mut attempt: impl AsyncFnMut() -> bool) {
     }
 }
 
-async fn facade(folder: &Path, url: &str, variables: Vec<(&'static str, String)>) -> Service {
-    let mut options = ServiceOptions::facade(
-        1,
-        free_port().unwrap(),
-        free_port().unwrap(),
-        &folder.join("facade.log"),
-    )
-    .variable("ROSTER_IDENTITY_URL", url);
+fn facade_options(
+    folder: &Path,
+    url: &str,
+    admin_port: u16,
+    variables: Vec<(&'static str, String)>,
+) -> ServiceOptions {
+    let log = folder.join("facade.log");
+    let mut options = ServiceOptions::facade(1, free_port().unwrap(), admin_port, &log)
+        .variable("ROSTER_IDENTITY_URL", url);
     for (name, value) in variables {
         options = options.variable(name, value);
     }
+    options
+}
+
+async fn facade(folder: &Path, url: &str, variables: Vec<(&'static str, String)>) -> Service {
+    let options = facade_options(folder, url, free_port().unwrap(), variables);
     let start = move || Service::start(options, &server().guard).unwrap();
     tokio::task::spawn_blocking(start).await.unwrap()
+}
+
+/// Until when the certificate of a process is good, as it tells; none where it tells nothing.
+async fn not_after(service: &Service, kind: &str) -> Option<i64> {
+    let exposed = Exposed::of(service).await;
+    let mut samples = exposed.samples();
+    let found = samples.find(|sample| {
+        sample.name == "tls_certificate_not_after_seconds"
+            && sample.labels.get("tls_certificate").map(String::as_str) == Some(kind)
+    });
+    found.map(|sample| sample.value as i64)
+}
+
+/// A certificate of a server on this machine, that vouches for itself and expires then.
+fn expiring(at: chrono::DateTime<chrono::Utc>) -> Certified {
+    let mut params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let date = at.date_naive();
+    let (month, day) = (date.month() as u8, date.day() as u8);
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(date.year(), month, day);
+    let key = rcgen::KeyPair::generate().unwrap();
+    Certified {
+        pem: params.self_signed(&key).unwrap().pem(),
+        key: key.serialize_pem(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_facade_that_trusts_another_authority_is_not_ready_and_says_why() {
+    let world = World::start().await;
+    let secured = Secured::start(&world, None).await;
+    let folder = secured.folder.path();
+    let strange = folder.join("strange.crt");
+    fs::write(&strange, &Authority::new().pem).unwrap();
+    let variables = vec![("ROSTER_IDENTITY_CA", strange.display().to_string())];
+    let admin_port = free_port().unwrap();
+    let stop = StopFlag::default();
+    let options = facade_options(folder, &secured.url(), admin_port, variables);
+    let options = options.interrupted_by(&stop);
+    let starting =
+        tokio::task::spawn_blocking(move || Service::start(options, &server().guard).is_err());
+    let url = format!("http://127.0.0.1:{admin_port}/readyz");
+    comes_about("it says why", async || {
+        let Ok(answer) = reqwest::get(&url).await else {
+            return false;
+        };
+        assert_eq!(answer.status(), 503);
+        let why = answer.text().await.unwrap();
+        why.contains("never reached") && why.contains("certificate")
+    })
+    .await;
+    let log = fs::read_to_string(folder.join("facade.log")).unwrap();
+    assert_eq!(log.matches("identity can't be reached").count(), 1, "{log}");
+    stop.set();
+    assert!(starting.await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn until_when_certificates_are_good_is_told_before_they_are_not() {
+    let world = World::start().await;
+    let clients = Authority::new();
+    let secured = Secured::start(&world, Some(&clients)).await;
+    assert_eq!(not_after(&world.identity, "server").await, None);
+    let own = clients.client("facade", "facade.internal", "spiffe://roster/facade");
+    let folder = secured.folder.path();
+    let facade = facade(folder, &secured.url(), secured.variables(Some(&own))).await;
+    let year = 365 * 24 * 60 * 60;
+    let now = || chrono::Utc::now().timestamp();
+    assert!(not_after(&facade, "client").await.unwrap() > now() + year);
+    assert!(not_after(&secured.service, "server").await.unwrap() > now() + year);
+    let log = || fs::read_to_string(folder.join("identity.log")).unwrap();
+    assert!(!log().contains("expire"), "{}", log());
+
+    // The first midnight that is to come is less than a day away.
+    expiring(chrono::Utc::now() + chrono::Duration::days(1)).write(folder, "server");
+    comes_about(
+        "a certificate that expires within a day is told of",
+        async || log().contains("expires within a day"),
+    )
+    .await;
+    let told = not_after(&secured.service, "server").await.unwrap();
+    assert!((now()..now() + 86_400).contains(&told), "{told}");
+    let expired = chrono::Utc::now() - chrono::Duration::days(2);
+    expiring(expired).write(folder, "server");
+    comes_about("one that has expired, too", async || {
+        log().contains("has expired")
+    })
+    .await;
+    assert!(not_after(&secured.service, "server").await.unwrap() < now());
+
+    // What can't be used is told of once.
+    let times = || log().matches("can't be used").count();
+    let before = times();
+    fs::write(folder.join("server.crt"), "no certificate").unwrap();
+    comes_about("it can't be used", async || times() > before).await;
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    assert_eq!(times(), before + 1, "{}", log());
 }
 
 #[tokio::test(flavor = "multi_thread")]

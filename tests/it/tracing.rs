@@ -5,7 +5,11 @@ use std::collections::BTreeSet;
 
 use identity_proto::v1::{self as pb, event_service_client::EventServiceClient};
 use identity_tests::{
+    certificates::Authority,
     collector::{Collector, Exported, hex},
+    faults::Proxy,
+    locks::eventually,
+    metrics::Exposed,
     rules::repository,
     scim::{self, PATCH_OP, Scim},
     world::{OWNER, Settings, World},
@@ -14,6 +18,15 @@ use identity_tests::{
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        ServerConfig,
+        crypto::ring,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    },
+};
 
 const CLIENTS_SPAN: &str = "00f067aa0ba902b7";
 
@@ -217,12 +230,31 @@ async fn a_request_without_a_trace_begins_one() {
         assert!(server.span.parent_span_id.is_empty());
         assert!(seen.insert(trace_id), "each its own");
     }
-    // A caller that samples nothing exports nothing, and is answered with its trace all the same.
+    // Nobody from outside switches off what we see: the decision is ours, in the caller's trace all the same.
     let trace_id = new_trace_id();
     let request = acme.scim.request(Method::GET, "/Users?count=1");
     let request = request.header("traceparent", format!("00-{trace_id}-{CLIENTS_SPAN}-00"));
     assert_eq!(Scim::send(request).await.is(200).trace_id(), trace_id);
+    let spans = collector.trace(&trace_id, 8).await;
+    assert_eq!(spans.len(), 8, "identity follows the facade");
+    let server = the(&spans, "facade", "GET /{domain}/scim/v2/Users");
+    assert_eq!(hex(&server.span.parent_span_id), CLIENTS_SPAN);
+    // A service of ours that samples nothing exports nothing.
+    let trace_id = new_trace_id();
+    let request = acme.rpc.caller.request(pb::GetSiteRequest::default());
+    let request = unsampled(request, &trace_id);
+    acme.rpc.caller.sites().get_site(request).await.unwrap();
     assert!(collector.trace(&trace_id, 0).await.is_empty());
+}
+
+/// A call in a trace that its caller does not sample.
+fn unsampled<T>(request: tonic::Request<T>, trace_id: &str) -> tonic::Request<T> {
+    let mut request = traced(request, trace_id);
+    let parent = format!("00-{trace_id}-{CLIENTS_SPAN}-00");
+    request
+        .metadata_mut()
+        .insert("traceparent", parent.parse().unwrap());
+    request
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -340,11 +372,13 @@ async fn who_is_told_of_a_change_stands_in_its_trace_with_a_link_to_its_watch() 
         );
     }
     // A change in a trace that nobody samples is told without a trace.
-    let request = acme.scim.request(Method::DELETE, &path);
-    let unsampled = format!("00-{}-{CLIENTS_SPAN}-00", new_trace_id());
-    Scim::send(request.header("traceparent", unsampled))
-        .await
-        .is(204);
+    let request = acme.rpc.caller.request(pb::DeleteMemberRequest {
+        member_id: ann.clone(),
+        ..Default::default()
+    });
+    let request = unsampled(request, &new_trace_id());
+    let mut members = acme.rpc.caller.members();
+    members.delete_member(request).await.unwrap();
     let unnamed =
         "SELECT count(*) AS n FROM events WHERE kind = 'member.deleted' AND span_id IS NULL";
     assert_eq!(world.database.number(unnamed), 1);
@@ -368,6 +402,12 @@ async fn a_ratio_samples_what_begins_here_and_a_callers_decision_is_kept() {
     Scim::send(request).await.is(200);
     assert_eq!(collector.trace(&trace_id, 8).await.len(), 8);
     assert!(collector.trace(&begun_here, 0).await.is_empty());
+    // Who asks for none gets none here either.
+    let trace_id = new_trace_id();
+    let request = acme.scim.request(Method::GET, "/Users?count=1");
+    let request = request.header("traceparent", format!("00-{trace_id}-{CLIENTS_SPAN}-00"));
+    assert_eq!(Scim::send(request).await.is(200).trace_id(), trace_id);
+    assert!(collector.trace(&trace_id, 0).await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -525,4 +565,126 @@ async fn a_collector_that_is_away_holds_nobody_up() {
         acme.scim.make_user(&format!("m{n}@acme.example")).await;
     }
     assert!(begun.elapsed() < std::time::Duration::from_secs(5));
+}
+
+/// The port of an address.
+fn port_of(endpoint: &str) -> u16 {
+    endpoint.rsplit(':').next().unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spans_that_are_lost_are_counted_and_told_of_once() {
+    let collector = Collector::start().await.unwrap();
+    let proxy = Proxy::before(port_of(&collector.endpoint())).await;
+    let endpoint = format!("http://127.0.0.1:{}", proxy.port());
+    let world = exporting(&collector, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]).await;
+    let both = [&world.identity, &world.facade];
+    let exported = "otel_sdk_exporter_span_exported_total";
+    // From the start, so that the first loss is an increase.
+    for service in both {
+        let exposed = Exposed::of(service).await;
+        for (name, error_type) in [
+            (exported, "failed"),
+            (exported, "timeout"),
+            ("otel_sdk_processor_span_processed_total", "queue_full"),
+        ] {
+            let mut samples = exposed.samples().filter(|sample| sample.name == name);
+            let found = samples.find(|sample| {
+                sample.labels.get("error_type").map(String::as_str) == Some(error_type)
+            });
+            assert!(found.is_some_and(|sample| sample.value < 0.5), "{name}");
+        }
+    }
+    let acme = world.acme().await;
+    let told = |service: &roster_stack::services::Service, what: &str| {
+        let log = std::fs::read_to_string(service.log()).unwrap();
+        log.lines().filter(|line| line.contains(what)).count()
+    };
+    let answer = acme.scim.get("/Users?count=1").await.is(200);
+    assert_eq!(collector.trace(answer.trace_id(), 8).await.len(), 8);
+
+    proxy.cut();
+    acme.scim.make_user("ann@acme.example").await;
+    eventually("both tell that spans are lost", || {
+        both.map(|service| told(service, "spans can't be sent")) == [1, 1]
+    })
+    .await;
+    proxy.mend();
+    let again = || both.map(|service| told(service, "spans are sent again"));
+    // There must be something to send.
+    for _ in 0..300 {
+        acme.scim.get("/Users?count=1").await.is(200);
+        if again() == [1, 1] {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert_eq!(again(), [1, 1]);
+    for service in both {
+        let exposed = Exposed::of(service).await;
+        let lost = exposed.sum(exported, &[("error_type", "failed")]);
+        assert!(lost > 0.5, "{}", service.name());
+        assert!(exposed.sum(exported, &[]) > 0.5);
+        assert_eq!(told(service, "spans can't be sent"), 1);
+        let log = std::fs::read_to_string(service.log()).unwrap();
+        let line = log.lines().find(|line| line.contains("sent again"));
+        assert!(
+            line.unwrap().contains(&format!("lost={lost}")),
+            "{line:?} {lost}"
+        );
+    }
+}
+
+/// A port before another that speaks TLS, by the name of 127.0.0.1.
+async fn over_tls(authority: &Authority, target: u16) -> u16 {
+    let certified = authority.server();
+    let mut config = ServerConfig::builder_with_provider(ring::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![CertificateDer::from_pem_slice(certified.pem.as_bytes()).unwrap()],
+            PrivateKeyDer::from_pem_slice(certified.key.as_bytes()).unwrap(),
+        )
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = TlsAcceptor::from(std::sync::Arc::new(config));
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let mut client = acceptor.accept(client).await?;
+                let mut server = TcpStream::connect(("127.0.0.1", target)).await?;
+                tokio::io::copy_bidirectional(&mut client, &mut server).await
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spans_go_to_a_collector_that_speaks_tls() {
+    let collector = Collector::start().await.unwrap();
+    let authority = Authority::new();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("authorities.pem");
+    std::fs::write(&file, &authority.pem).unwrap();
+    let port = over_tls(&authority, port_of(&collector.endpoint())).await;
+    let world = exporting(
+        &collector,
+        &[
+            (
+                "OTEL_EXPORTER_OTLP_ENDPOINT",
+                &format!("https://127.0.0.1:{port}"),
+            ),
+            // What takes the place of the system's authorities.
+            ("SSL_CERT_FILE", &file.display().to_string()),
+        ],
+    )
+    .await;
+    let acme = world.bare_site("acme").await;
+    let answer = acme.scim.get("/Users?count=1").await.is(200);
+    assert_eq!(collector.trace(answer.trace_id(), 8).await.len(), 8);
 }

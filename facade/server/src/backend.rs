@@ -22,9 +22,10 @@ use identity_proto::v1::{
     member_service_client::MemberServiceClient, role_service_client::RoleServiceClient, site_ref,
 };
 use identity_runtime::{
+    metrics::Metrics,
     rpc::{code_name, is_fault},
     telemetry::record_failure,
-    tls::ClientTlsArgs,
+    tls::{ClientTlsArgs, OwnCertificate},
 };
 use prost::Message;
 use roster_client::{carry_trace, is_unreachable, is_unsent};
@@ -40,6 +41,7 @@ use tracing::{Instrument, Span, field};
 use crate::{
     metrics::{CallLabels, CallMeters},
     peers::Peers,
+    reached::{self, Reached},
 };
 
 /// The largest answer: a page of groups with their members.
@@ -71,13 +73,19 @@ impl Backend {
     pub(crate) fn new(
         urls: &str,
         tls: &ClientTlsArgs,
-        meters: CallMeters,
+        metrics: &Metrics,
         stop: &CancellationToken,
     ) -> Result<Self, String> {
+        let certificate = OwnCertificate::new(metrics, "client");
         Ok(Self {
-            peers: Peers::new(urls, tls, stop)?,
-            meters,
+            peers: Peers::new(urls, tls, certificate, stop)?,
+            meters: CallMeters::new(metrics),
         })
+    }
+
+    /// Looks for a first process that answers, until `stop`.
+    pub(crate) fn reach(&self, stop: &CancellationToken) -> Reached {
+        reached::look(self.peers.clone(), stop.clone())
     }
 }
 
@@ -236,6 +244,12 @@ impl Caller {
         );
         let begun = Instant::now();
         async {
+            let mut told = Told {
+                meters: &self.backend.meters,
+                method,
+                begun,
+                ended: false,
+            };
             let mut request = Request::new(message);
             request
                 .metadata_mut()
@@ -262,27 +276,47 @@ impl Caller {
                 Ok(outcome) => outcome.map(Response::into_inner),
                 Err(_) => Err(Status::deadline_exceeded("no answer within the deadline")),
             };
-            let code = outcome.as_ref().err().map_or(Code::Ok, Status::code);
-            let name = code_name(code);
-            Span::current().record("rpc.response.status_code", name);
-            let error_type = if code == Code::Ok { "" } else { name };
-            if !error_type.is_empty() {
-                record_failure(error_type, is_fault(code));
-            }
-            let labels = CallLabels {
-                rpc_system_name: "grpc",
-                rpc_method: method,
-                rpc_response_status_code: name,
-                error_type,
-            };
-            self.backend
-                .meters
-                .duration
-                .observe(&labels, begun.elapsed());
+            told.end(outcome.as_ref().err().map_or(Code::Ok, Status::code));
             outcome
         }
         .instrument(span)
         .await
+    }
+}
+
+/// Tells how an attempt ended, in its span and in the metrics. One that is given up, because the client went away, is
+/// cancelled.
+struct Told<'a> {
+    meters: &'a CallMeters,
+    method: &'static str,
+    begun: Instant,
+    ended: bool,
+}
+
+impl Told<'_> {
+    fn end(&mut self, code: Code) {
+        self.ended = true;
+        let name = code_name(code);
+        Span::current().record("rpc.response.status_code", name);
+        let error_type = if code == Code::Ok { "" } else { name };
+        if !error_type.is_empty() {
+            record_failure(error_type, is_fault(code));
+        }
+        let labels = CallLabels {
+            rpc_system_name: "grpc",
+            rpc_method: self.method,
+            rpc_response_status_code: name,
+            error_type,
+        };
+        self.meters.duration.observe(&labels, self.begun.elapsed());
+    }
+}
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.end(Code::Cancelled);
+        }
     }
 }
 

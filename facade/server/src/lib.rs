@@ -17,6 +17,7 @@ mod metrics;
 mod observe;
 pub mod offline;
 mod peers;
+mod reached;
 mod refusal;
 mod reply;
 mod server;

@@ -21,7 +21,7 @@ use crate::{
     admission,
     app::App,
     effect::{self, Effect},
-    metrics::{ActiveLabels, Fault, RequestLabels},
+    metrics::{ActiveLabels, Fault, Meters, RequestLabels},
     refusal::Refusal,
     reply::content_type,
 };
@@ -31,6 +31,9 @@ const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 
 /// The media type of an answer to a client that asks for this one.
 const PLAIN_JSON: &str = "application/json; charset=utf-8";
+
+/// The status of a request whose client went away: nobody sees it, and nginx made it known.
+const CLIENT_GONE: u16 = 499;
 
 /// The outermost layer.
 pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next) -> Response {
@@ -72,7 +75,17 @@ pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next
         http_request_method: method,
         url_scheme: scheme,
     });
-    async {
+    let mut told = Told {
+        meters: app.meters.clone(),
+        method,
+        route,
+        scheme,
+        site,
+        dry_run,
+        began,
+        ended: false,
+    };
+    async move {
         let mut response = match admission::check_head(&request) {
             Ok(()) => next.run(request).await,
             Err(error) => Refusal::from(error).into_response(),
@@ -85,46 +98,75 @@ pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next
         {
             *media_type = HeaderValue::from_static(PLAIN_JSON);
         }
-        let status = response.status().as_u16();
-        Span::current().record("http.response.status_code", status);
-        if fault != Fault::None {
-            record_failure(&outcome, fault == Fault::Service);
-        }
-        let elapsed = began.elapsed();
-        let effect = response
-            .extensions()
-            .get::<Effect>()
-            .map(ToString::to_string);
-        tracing::info!(
-            http.request.method = method,
-            http.route = route,
-            http.response.status_code = status,
-            site.domain = site,
+        let effect = response.extensions().get::<Effect>();
+        told.end(
+            response.status().as_u16(),
             outcome,
-            effect,
-            dry_run,
-            duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
-            "request"
-        );
-        app.meters.ended(method, &route, &outcome, fault);
-        let error_type = match fault {
-            Fault::None => String::new(),
-            Fault::Client | Fault::Service => outcome,
-        };
-        app.meters.answered(
-            &RequestLabels {
-                http_request_method: method,
-                http_route: route,
-                http_response_status_code: status,
-                url_scheme: scheme,
-                error_type,
-            },
-            elapsed,
+            fault,
+            effect.map(ToString::to_string),
         );
         response
     }
     .instrument(span)
     .await
+}
+
+/// Tells how the request of the present span ended: to the span, the log and the metrics. A request whose client goes
+/// away is dropped in its middle, and is told of as any other.
+struct Told {
+    meters: Meters,
+    method: &'static str,
+    route: String,
+    scheme: &'static str,
+    site: Option<String>,
+    dry_run: Option<bool>,
+    began: Instant,
+    ended: bool,
+}
+
+impl Told {
+    fn end(&mut self, status: u16, outcome: String, fault: Fault, effect: Option<String>) {
+        self.ended = true;
+        Span::current().record("http.response.status_code", status);
+        if fault != Fault::None {
+            record_failure(&outcome, fault == Fault::Service);
+        }
+        let elapsed = self.began.elapsed();
+        tracing::info!(
+            http.request.method = self.method,
+            http.route = self.route,
+            http.response.status_code = status,
+            site.domain = self.site,
+            outcome,
+            effect,
+            dry_run = self.dry_run,
+            duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+            "request"
+        );
+        self.meters.ended(self.method, &self.route, &outcome, fault);
+        let error_type = match fault {
+            Fault::None => String::new(),
+            Fault::Client | Fault::Service => outcome,
+        };
+        self.meters.answered(
+            &RequestLabels {
+                http_request_method: self.method,
+                http_route: std::mem::take(&mut self.route),
+                http_response_status_code: status,
+                url_scheme: self.scheme,
+                error_type,
+            },
+            elapsed,
+        );
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.end(CLIENT_GONE, "CLIENT_GONE".to_owned(), Fault::Client, None);
+        }
+    }
 }
 
 /// A request's method; one that a client made up must not become a label.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use hyper_util::rt::TokioIo;
-use identity_runtime::tls::{ClientTlsArgs, on_change};
+use identity_runtime::tls::{ClientTlsArgs, OwnCertificate, on_change};
 use tokio::{
     net::{TcpStream, lookup_host},
     sync::{Notify, watch},
@@ -80,6 +80,7 @@ impl Peers {
     pub(crate) fn new(
         urls: &str,
         tls: &ClientTlsArgs,
+        certificate: OwnCertificate,
         stop: &CancellationToken,
     ) -> Result<Self, String> {
         let names = Names::new(urls, tls)?;
@@ -87,8 +88,15 @@ impl Peers {
         let files = tls.files();
         if !files.is_empty() {
             let (urls, tls) = (urls.to_owned(), tls.clone());
+            let in_use = move |tls: &ClientTlsArgs| {
+                if let Some(file) = &tls.identity_cert {
+                    certificate.is_in_use(file);
+                }
+            };
+            in_use(&tls);
             tokio::spawn(on_change(files, stop.clone(), move || {
                 names.send_replace(Names::new(&urls, &tls)?);
+                in_use(&tls);
                 Ok(())
             }));
         }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use group_convention::{Naming, explain};
 use identity_proto::{ERROR_DOMAIN, v1::ErrorReason};
+use identity_runtime::rpc::code_name;
 use scim_protocol::{ScimError, ScimType};
 use serde_json::Value;
 use tonic::{Code, Status};
@@ -345,7 +346,7 @@ fn by_code(status: &Status, retry_after: u64) -> Refusal {
     Refusal {
         error,
         retry_after,
-        cause: format!("{:?}", status.code()),
+        cause: code_name(status.code()).to_owned(),
         ours: false,
     }
 }

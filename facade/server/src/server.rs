@@ -15,7 +15,12 @@ use hyper_util::{
     server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
-use identity_runtime::{admin, metrics::Metrics, shutdown, telemetry};
+use identity_runtime::{
+    admin,
+    metrics::Metrics,
+    shutdown,
+    telemetry::{self, Callers},
+};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -23,7 +28,7 @@ use crate::{
     app::{self, App},
     backend::Backend,
     config::Config,
-    metrics::{CallMeters, Meters},
+    metrics::Meters,
 };
 
 /// How much longer than one request may take the drain waits for the last one.
@@ -45,25 +50,28 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// # Errors
 /// An address that is taken, or a collector's that can't be used.
 pub async fn run(config: Config) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let telemetry = telemetry::init("facade", &config.telemetry)?;
-    let outcome = serve(config).await;
+    let metrics = Metrics::new("facade");
+    let telemetry = telemetry::init("facade", &config.telemetry, Callers::Outside, &metrics)?;
+    let outcome = serve(config, metrics).await;
     // Blocks while it sends what is left.
     tokio::task::spawn_blocking(|| telemetry.shutdown()).await?;
     outcome
 }
 
-async fn serve(config: Config) -> Result<(), Box<dyn Error + Send + Sync>> {
+async fn serve(config: Config, metrics: Metrics) -> Result<(), Box<dyn Error + Send + Sync>> {
     let stop = shutdown::on_signal()?;
     let stopped = CancellationToken::new();
-    let metrics = Metrics::new("facade");
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|error| format!("can't listen on {}: {error}", config.listen))?;
     let address = listener.local_addr()?;
-    // Ready as soon as it listens. It must not follow identity: without identity it answers 429, which
-    // identity providers repeat by themselves; taken out of service, the 503 of a load balancer would
-    // reach them instead, which they do not.
-    let ready: admin::Readiness = Arc::new(|| Box::pin(async { Ok(()) }));
+    let backend = Backend::new(&config.identity_url, &config.tls, &metrics, &stop)?;
+    // Not before identity was reached once: a rollout with a wrong address or certificate must stop at its first
+    // process. From then on it must not follow identity: without identity it answers 429, which identity providers
+    // repeat by themselves; taken out of service, the 503 of a load balancer would reach them instead, which they do
+    // not.
+    let reached = backend.reach(&stop);
+    let ready: admin::Readiness = Arc::new(move || Box::pin(std::future::ready(reached.check())));
     admin::serve(
         config.admin_listen,
         metrics.clone(),
@@ -76,12 +84,6 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error + Send + Sync>> {
     let drain = config.body_timeout + config.request_timeout + DRAIN_MARGIN;
     let drain_delay = Duration::from_millis(config.drain_delay_ms);
     let header_timeout = config.header_timeout;
-    let backend = Backend::new(
-        &config.identity_url,
-        &config.tls,
-        CallMeters::new(&metrics),
-        &stop,
-    )?;
     let app = App::new(config, backend, Meters::new(&metrics));
     tracing::info!(%address, "serving SCIM");
 

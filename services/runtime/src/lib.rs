@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod admin;
+mod export;
 pub mod metrics;
 pub mod propagation;
 pub mod rpc;

@@ -1,4 +1,4 @@
-//! gRPC's codes, as OpenTelemetry's conventions name and judge them.
+//! gRPC's codes, as OpenTelemetry's conventions name and judge them, and what is behind a failure.
 
 use tonic::Code;
 
@@ -38,4 +38,13 @@ pub const fn is_fault(code: Code) -> bool {
             | Code::Unavailable
             | Code::DataLoss
     )
+}
+
+/// An error with what is behind it, each said once.
+#[must_use]
+pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let all = std::iter::successors(Some(error), |error| (**error).source());
+    let mut told: Vec<String> = all.map(ToString::to_string).collect();
+    told.dedup();
+    told.join(": ")
 }

@@ -214,8 +214,9 @@ fn without_flag(command_line: Vec<OsString>, long: &str) -> Vec<OsString> {
     kept
 }
 
-/// A secret: given itself, or in a file that the variable with `_FILE` behind its name says. Space around what the
-/// file holds is not part of it. None where neither is set; the secret is in no message.
+/// A secret: given itself, or in a file that the variable with `_FILE` behind its name says. Space around it, as the
+/// line's end that files and secret stores put there, is not part of it. None where neither is set; the secret is in
+/// no message.
 pub fn secret(
     name: &str,
     given: Option<&str>,
@@ -233,7 +234,7 @@ pub fn secret(
             );
             None
         }
-        (Some(given), None) => Some(given.to_owned()),
+        (Some(given), None) => Some(given.trim().to_owned()),
         (None, Some(file)) => match fs::read_to_string(file) {
             Ok(text) if text.trim().is_empty() => {
                 mistakes.note_file(&file_name, file, "it is empty");
@@ -368,6 +369,7 @@ mod tests {
         let mut of = |given, file: Option<&Path>| secret("KEY", given, file, &mut mistakes);
         assert_eq!(of(None, Some(full.as_path())).as_deref(), Some("hush"));
         assert_eq!(of(Some("hush"), None).as_deref(), Some("hush"));
+        assert_eq!(of(Some(" hush\n"), None).as_deref(), Some("hush"));
         assert_eq!(of(None, None), None);
         assert_eq!(of(Some("hush"), Some(full.as_path())), None);
         assert_eq!(of(None, Some(empty.as_path())), None);

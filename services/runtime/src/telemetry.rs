@@ -8,12 +8,13 @@ use opentelemetry::{
     InstrumentationScope, KeyValue,
     trace::{Status, TraceContextExt, TraceId, TracerProvider},
 };
-use opentelemetry_otlp::WithExportConfig;
+use opentelemetry_otlp::{WithExportConfig, WithTonicConfig};
 use opentelemetry_sdk::{
     Resource,
     propagation::TraceContextPropagator,
-    trace::{Sampler, SdkTracerProvider},
+    trace::{ParentBasedSampler, Sampler, SdkTracerProvider},
 };
+use tonic::transport::ClientTlsConfig;
 use tracing::{
     Event, Span, Subscriber,
     field::{Field, Visit},
@@ -26,8 +27,9 @@ use tracing_subscriber::{
     registry::LookupSpan,
     util::SubscriberInitExt,
 };
+use uuid::Uuid;
 
-use crate::{settings::url, version};
+use crate::{export, metrics::Metrics, settings::url, version};
 
 /// Libraries that say at `info` what nobody asked for, and whose spans would trace the exporter itself.
 const QUIET: [&str; 4] = [
@@ -39,6 +41,18 @@ const QUIET: [&str; 4] = [
 
 /// The version of OpenTelemetry's semantic conventions by which spans, attributes and metrics are named.
 const CONVENTIONS: &str = "https://opentelemetry.io/schemas/1.42.0";
+
+/// The attribute by which the processes of one service are told apart.
+const INSTANCE: &str = "service.instance.id";
+
+/// Who calls the process, and with it what a caller's "not sampled" counts for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Callers {
+    /// Processes of ours: what they decided about a trace is kept, so that a trace is kept whole or not at all.
+    Inside,
+    /// Anybody: who asks for a trace gets one, but nobody may switch off what we see of a request.
+    Outside,
+}
 
 /// What a log line looks like.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -73,18 +87,35 @@ pub struct TelemetryArgs {
         value_name = "FORMAT"
     )]
     pub log_format: LogFormat,
-    /// Where spans go, an OTLP/gRPC address such as http://collector:4317. Unset: nowhere.
+    /// Where spans go, an OTLP/gRPC address such as http://collector:4317, or one that begins with https://, with
+    /// the system's authorities. Unset: nowhere.
     #[arg(long, global = true, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_parser = url, value_name = "URL")]
     pub otlp_endpoint: Option<String>,
-    /// The share of traces begun here that is exported, 0.0 to 1.0. A caller's decision is kept.
+    /// The share of traces begun here that is exported, 0.0 to 1.0. A caller's decision to export is kept; at the
+    /// facade, which anybody can call, its decision not to is no decision.
     #[arg(long, global = true, env = "ROSTER_TRACE_RATIO", default_value = "1.0", value_parser = ratio, value_name = "RATIO")]
     pub trace_ratio: f64,
+    /// What else the spans of this process say of it, such as `k8s.pod.name=facade-1,deployment.environment.name=live`.
+    /// Unset: nothing. Its name and its build can't be changed; a service.instance.id is made up where none is given.
+    #[arg(long, global = true, env = "OTEL_RESOURCE_ATTRIBUTES", value_parser = pairs, value_name = "PAIRS")]
+    pub resource_attributes: Option<String>,
 }
 
 fn ratio(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
         _ => Err("must be a number, 0.0 to 1.0".to_owned()),
+    }
+}
+
+fn pairs(text: &str) -> Result<String, String> {
+    let good = |pair: &str| {
+        pair.split_once('=')
+            .is_some_and(|(key, _)| !key.trim().is_empty())
+    };
+    match text.split_terminator(',').all(good) {
+        true => Ok(text.to_owned()),
+        false => Err("must be key=value, or several, separated by commas".to_owned()),
     }
 }
 
@@ -103,32 +134,30 @@ pub struct Telemetry {
     provider: SdkTracerProvider,
 }
 
-/// Starts logs and traces for `service`, the process's name in every span. Once a process, inside a
-/// tokio runtime.
+/// Starts logs and traces for `service`, the process's name in every span, and counts in `metrics` what becomes of
+/// its spans. Once a process, inside a tokio runtime.
 ///
 /// # Errors
 /// A filter that does not parse, an endpoint that is no address, or a second call.
 pub fn init(
     service: &'static str,
     args: &TelemetryArgs,
+    callers: Callers,
+    metrics: &Metrics,
 ) -> Result<Telemetry, Box<dyn Error + Send + Sync>> {
     opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
-    let resource = Resource::builder()
-        .with_service_name(service)
-        .with_attribute(KeyValue::new("service.version", version::VERSION))
-        .with_attribute(KeyValue::new("vcs.ref.head.revision", version::COMMIT))
-        .build();
+    let meters = export::SpanMeters::new(metrics);
     let mut provider = SdkTracerProvider::builder()
-        .with_resource(resource)
-        .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(
-            args.trace_ratio,
-        ))));
+        .with_resource(resource(service, args.resource_attributes.as_deref()))
+        .with_sampler(sampler(callers, args.trace_ratio));
     if let Some(endpoint) = &args.otlp_endpoint {
-        let exporter = opentelemetry_otlp::SpanExporter::builder()
+        let mut exporter = opentelemetry_otlp::SpanExporter::builder()
             .with_tonic()
-            .with_endpoint(endpoint)
-            .build()?;
-        provider = provider.with_batch_exporter(exporter);
+            .with_endpoint(endpoint);
+        if endpoint.starts_with("https://") {
+            exporter = exporter.with_tls_config(ClientTlsConfig::new().with_native_roots());
+        }
+        provider = provider.with_span_processor(export::counted(exporter.build()?, meters));
     }
     let provider = provider.build();
 
@@ -157,6 +186,31 @@ pub fn init(
         "starting"
     );
     Ok(Telemetry { provider })
+}
+
+/// What every span says of the process. What the environment says of it does not go before what it knows better:
+/// its name, by which rules and dashboards look for it, and its build.
+fn resource(service: &'static str, given: Option<&str>) -> Resource {
+    let pairs = given.unwrap_or_default().split_terminator(',');
+    let given = pairs
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(key, value)| KeyValue::new(key.trim().to_owned(), value.trim().to_owned()));
+    Resource::builder()
+        .with_attribute(KeyValue::new(INSTANCE, Uuid::new_v4().to_string()))
+        .with_attributes(given)
+        .with_service_name(service)
+        .with_attribute(KeyValue::new("service.version", version::VERSION))
+        .with_attribute(KeyValue::new("vcs.ref.head.revision", version::COMMIT))
+        .build()
+}
+
+fn sampler(callers: Callers, ratio: f64) -> ParentBasedSampler {
+    let begun_here = Sampler::TraceIdRatioBased(ratio);
+    let sampler = Sampler::parent_based(begun_here.clone());
+    match callers {
+        Callers::Inside => sampler,
+        Callers::Outside => sampler.with_remote_parent_not_sampled(begun_here),
+    }
 }
 
 impl Telemetry {
@@ -310,5 +364,74 @@ impl Visit for Fields {
     }
     fn record_bool(&mut self, field: &Field, value: bool) {
         self.put(field, value.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::{
+        Context, Key, SpanId, TraceFlags,
+        trace::{SpanContext, SpanKind, TraceState},
+    };
+    use opentelemetry_sdk::trace::{SamplingDecision, ShouldSample};
+
+    use super::*;
+
+    #[test]
+    fn what_the_environment_says_of_a_process_is_in_its_spans() {
+        let of = |given, key: &'static str| {
+            let value = resource("facade", given).get(&Key::new(key));
+            value.map(|value| value.to_string()).unwrap_or_default()
+        };
+        let given = Some("k8s.pod.name = facade-1,service.instance.id=i=1,service.name=other,");
+        assert_eq!(of(given, "k8s.pod.name"), "facade-1");
+        assert_eq!(of(given, INSTANCE), "i=1");
+        assert_eq!(of(given, "service.name"), "facade");
+        assert_eq!(of(given, "service.version"), version::VERSION);
+        assert_eq!(of(None, "service.name"), "facade");
+        let made_up = [of(None, INSTANCE), of(None, INSTANCE)];
+        assert!(made_up[0].len() == 36 && made_up[0] != made_up[1]);
+        assert!(pairs("a=1, b=").is_ok());
+        for wrong in ["a", "=1", "a=1,b"] {
+            assert!(pairs(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn at_the_edge_nobody_switches_a_trace_off_and_inside_the_decision_is_kept() {
+        let trace_id = TraceId::from(u128::MAX / 3);
+        let sampled = |callers, ratio, flags| {
+            let parent = SpanContext::new(
+                trace_id,
+                SpanId::from(7),
+                flags,
+                true,
+                TraceState::default(),
+            );
+            let parent = Context::new().with_remote_span_context(parent);
+            let decided = sampler(callers, ratio).should_sample(
+                Some(&parent),
+                trace_id,
+                "GET",
+                &SpanKind::Server,
+                &[],
+                &[],
+            );
+            decided.decision == SamplingDecision::RecordAndSample
+        };
+        let (yes, no) = (TraceFlags::SAMPLED, TraceFlags::default());
+        for (callers, ratio, flags, expected) in [
+            (Callers::Outside, 1.0, no, true),
+            (Callers::Outside, 0.0, no, false),
+            (Callers::Outside, 0.0, yes, true),
+            (Callers::Inside, 1.0, no, false),
+            (Callers::Inside, 0.0, yes, true),
+        ] {
+            assert_eq!(
+                sampled(callers, ratio, flags),
+                expected,
+                "{callers:?} {ratio} {flags:?}"
+            );
+        }
     }
 }

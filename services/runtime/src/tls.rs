@@ -1,16 +1,28 @@
 //! TLS towards identity, and files of certificates that change while a process runs: whoever issues them
 //! renews them long before they expire, and nobody restarts a process for it.
 
-use std::{fs, io, path::PathBuf, time::Duration};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use clap::Args;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{family::Family, gauge::Gauge},
+};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
+use x509_parser::pem::Pem;
 
-use crate::settings::Mistakes;
+use crate::{metrics::Metrics, rpc::causes, settings::Mistakes};
 
 /// How often files are looked at.
 const EVERY: Duration = Duration::from_secs(5);
+
+/// How long before its end a certificate should have been renewed, whoever issues it.
+const LATE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How a client of identity speaks TLS; only where identity's address begins with `https://`.
 #[derive(Args, Clone, Debug, Default, Eq, PartialEq)]
@@ -138,45 +150,110 @@ fn read(file: &PathBuf) -> Result<Vec<u8>, String> {
     fs::read(file).map_err(|error| format!("{}: {error}", file.display()))
 }
 
-/// An error with what is behind it.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut behind = error.source();
-    while let Some(cause) = behind {
-        text.push_str(&format!(": {cause}"));
-        behind = cause.source();
-    }
-    text
-}
-
 /// Calls `apply` whenever the content of a file has changed, until `stop`. What can't be applied, as a
-/// certificate whose key is not there yet, is tried again; until then all stays as it was.
+/// certificate whose key is not there yet, is tried again; until then all stays as it was. That is told once for
+/// each change, or the log would hold little else.
 pub async fn on_change(
     files: Vec<PathBuf>,
     stop: CancellationToken,
     apply: impl Fn() -> Result<(), String> + Send,
 ) {
     let mut applied = contents(&files).ok();
+    // What could not be used, and was told of; none of it where the files can't be read.
+    let mut told: Option<Option<Contents>> = None;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(EVERY) => {}
         }
-        match contents(&files) {
-            Ok(found) if applied.as_ref() == Some(&found) => {}
+        let found = contents(&files);
+        if let Ok(found) = &found
+            && applied.as_ref() == Some(found)
+        {
+            told = None;
+            continue;
+        }
+        let (found, why) = match found {
             Ok(found) => match apply() {
                 Ok(()) => {
                     tracing::info!("the TLS files have changed and are in use");
                     applied = Some(found);
+                    told = None;
+                    continue;
                 }
-                Err(why) => tracing::warn!(why, "the TLS files have changed and can't be used"),
+                Err(why) => (Some(found), why),
             },
-            Err(error) => tracing::warn!(%error, "the TLS files can't be read"),
+            Err(error) => (None, format!("they can't be read: {error}")),
+        };
+        if told.as_ref() != Some(&found) {
+            tracing::warn!(why, "the TLS files have changed and can't be used");
+            told = Some(found);
         }
     }
 }
 
+type Contents = Vec<Vec<u8>>;
+
 /// A few kilobytes, on a local disk.
-fn contents(files: &[PathBuf]) -> io::Result<Vec<Vec<u8>>> {
+fn contents(files: &[PathBuf]) -> io::Result<Contents> {
     files.iter().map(fs::read).collect()
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct CertificateLabels {
+    tls_certificate: &'static str,
+}
+
+/// Until when the certificate that a process shows of itself is good. Clones share it.
+#[derive(Clone, Debug)]
+pub struct OwnCertificate {
+    kind: &'static str,
+    not_after: Family<CertificateLabels, Gauge>,
+}
+
+impl OwnCertificate {
+    /// That of a `server` or a `client`; there is nothing to see of it before it is in use.
+    #[must_use]
+    pub fn new(metrics: &Metrics, kind: &'static str) -> Self {
+        Self {
+            kind,
+            not_after: metrics.register(
+                "tls_certificate_not_after_seconds",
+                "When the certificate that the process shows, or one of its chain, expires, in seconds since 1970",
+                Family::default(),
+            ),
+        }
+    }
+
+    /// Says that the certificate in this file is in use from now on.
+    pub fn is_in_use(&self, file: &Path) {
+        let Some(not_after) = fs::read(file).ok().and_then(|pem| first_end(&pem)) else {
+            // It was read a moment ago: changed since, it will be used again.
+            tracing::debug!(file = %file.display(), "can't tell when a certificate expires");
+            return;
+        };
+        let labels = CertificateLabels {
+            tls_certificate: self.kind,
+        };
+        self.not_after.get_or_create(&labels).set(not_after);
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |now| now.as_secs().cast_signed());
+        let file = file.display();
+        if not_after <= now {
+            tracing::warn!(%file, not_after, "a TLS certificate is in use that has expired");
+        } else if not_after - now < LATE.as_secs().cast_signed() {
+            tracing::warn!(%file, not_after, "a TLS certificate is in use that expires within a day");
+        }
+    }
+}
+
+/// When the first of these certificates expires: a chain is as good as its weakest.
+fn first_end(pem: &[u8]) -> Option<i64> {
+    let ends = Pem::iter_from_buffer(pem).filter_map(|pem| {
+        let pem = pem.ok()?;
+        let certificate = pem.parse_x509().ok()?;
+        Some(certificate.validity().not_after.timestamp())
+    });
+    ends.min()
 }
