@@ -398,7 +398,7 @@ async fn a_moment_that_the_site_has_not_seen_is_refused_with_its_bounds() {
     for (time, why) in [
         (seconds(today - 3600), "before the site was made"),
         (seconds(today + 3600), "in the future"),
-        (seconds(i64::MAX), "not a moment in time"),
+        (seconds(i64::MAX), "not a moment of the years 1 to 9999"),
     ] {
         let status = ask(Moment::Time(time)).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument);
