@@ -4,8 +4,10 @@
 
 use std::time::{Duration, Instant};
 
+use chrono::Datelike;
 use identity_proto::v1::{self as pb, access_question::Ability};
 use identity_tests::{
+    certificates::Certified,
     database::server,
     faults::Proxy,
     metrics::Exposed,
@@ -15,7 +17,7 @@ use identity_tests::{
     watch::watch_from_now,
     world::{Settings, Site, World},
 };
-use roster_stack::services::Service;
+use roster_stack::{ports::free_port, services::Service};
 use serde_json::json;
 
 /// The number that an alert's metric must be above, or is compared with last.
@@ -27,6 +29,16 @@ fn threshold(alert: &str) -> f64 {
         .unwrap();
     let last = rule.expr.split_whitespace().last().unwrap().to_owned();
     last.parse().unwrap_or_else(|_| panic!("{}", rule.expr))
+}
+
+/// All numbers that an alert's metrics must be above, in the rule's order.
+#[track_caller]
+fn thresholds(alert: &str) -> Vec<f64> {
+    let rule = rules().into_iter().find(|rule| rule.alert == alert);
+    let expr = rule.unwrap().expr;
+    let numbers = expr.split("> ").skip(1);
+    let numbers = numbers.filter_map(|rest| rest.split_whitespace().next());
+    numbers.map(|number| number.parse().unwrap()).collect()
 }
 
 /// The share of an objective's requests from which on its budget burns fast.
@@ -163,13 +175,24 @@ async fn held_connections_saturate_the_pool_and_a_held_lock_makes_writes_slow() 
     let world = World::start().await;
     let acme = world.acme().await;
     let facade = Exposed::of(&world.facade).await;
-    let lock = world.database.lock_site(&acme.id);
+    let beta = world.bare_site("beta").await;
+    let locks = [&acme, &beta].map(|site| world.database.lock_site(&site.id));
     let mut writes = Vec::new();
-    for n in 0..10 {
-        let scim = acme.scim.clone();
+    // Two sites: the writes of one take no more than half of the connections.
+    for (n, site) in [&acme, &beta].iter().cycle().take(8).enumerate() {
+        let scim = site.scim.clone();
         let user = scim::user(&format!("m{n}@acme.example"));
         writes.push(tokio::spawn(
             async move { scim.post("/Users", &user).await },
+        ));
+    }
+    world.database.wait_until_waiting(6).await;
+    // As many as have to be sent away for the alert.
+    let mut reads = Vec::new();
+    for _ in 0..8 {
+        let scim = acme.scim.clone();
+        reads.push(tokio::spawn(
+            async move { scim.get("/Users?count=1").await },
         ));
     }
     let used = [("db_client_connection_state", "used")];
@@ -183,17 +206,27 @@ async fn held_connections_saturate_the_pool_and_a_held_lock_makes_writes_slow() 
         },
     )
     .await;
-    // Longer than a write may take by its objective.
-    tokio::time::sleep(Duration::from_millis(1200)).await;
-    lock.release();
-    for write in writes {
-        write.await.unwrap();
+    // Longer than a write may take by its objective, and than a call waits for a connection.
+    let sent_away = threshold("RosterPoolSaturated");
+    until(&world.identity, "calls are sent away", |exposed| {
+        exposed.sum("db_client_connection_timeouts_total", &[]) > sent_away
+    })
+    .await;
+    for lock in locks {
+        lock.release();
+    }
+    for request in writes.into_iter().chain(reads) {
+        request.await.unwrap();
     }
     let route = ("http_route", "/{domain}/scim/v2/Users");
-    let all = ("http_server_request_duration_seconds_count", vec![route]);
+    let post = ("http_request_method", "POST");
+    let all = (
+        "http_server_request_duration_seconds_count",
+        vec![route, post],
+    );
     let fast = (
         "http_server_request_duration_seconds_bucket",
-        vec![route, ("le", "1.0")],
+        vec![route, post, ("le", "1.0")],
     );
     let after = Exposed::of(&world.facade).await;
     let missed = 1.0 - share(&facade, &after, &[fast], &[all]);
@@ -276,18 +309,26 @@ async fn an_identity_that_is_gone_is_absent_and_unreachable() {
     let world = World::start().await;
     let acme = world.bare_site("acme").await;
     acme.scim.get("/Users?count=1").await.is(200);
+    let other = world.another_identity().await;
     let before = Exposed::of(&world.facade).await;
     world.identity.kill();
-    for _ in 0..3 {
+    for _ in 0..5 {
         acme.scim.get("/Users?count=1").await.error(429, "");
     }
-    // What Prometheus calls `up == 0`.
+    // What Prometheus calls `up == 0`, where another one is there (RosterProcessAway) or not (RosterAbsent).
     assert!(world.identity.metrics().is_err());
+    assert!(other.metrics().is_ok());
+    other.kill();
+    assert!(other.metrics().is_err());
     let calls = "rpc_client_call_duration_seconds_count";
     let after = Exposed::of(&world.facade).await;
     let unavailable = (calls, vec![("rpc_response_status_code", "UNAVAILABLE")]);
+    let [least, number] = thresholds("RosterIdentityUnreachable")[..] else {
+        panic!("a share and a number");
+    };
+    let lost = after.sum(calls, &unavailable.1) - before.sum(calls, &unavailable.1);
     let missed = share(&before, &after, &[unavailable], &[(calls, vec![])]);
-    assert!(missed > threshold("RosterIdentityUnreachable"), "{missed}");
+    assert!(missed > least && lost > number, "{missed} {lost}");
     assert!(after.sum("scim_identity_retries_total", &[]) > 0.5);
 }
 
@@ -336,6 +377,62 @@ async fn silent_providers_ending_credentials_and_refused_tokens_are_counted() {
         .await
         .sum("identity_tokens_refused_total", &expired);
     assert!((after - before) / 2.0 > threshold("RosterTokensRefused"));
+    assert!(after - before > threshold("RosterFormerTokenUsed"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_is_about_to_expire_is_seen() {
+    let world = World::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let soon = chrono::Utc::now() + chrono::Duration::days(6);
+    let mut params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(soon.year(), soon.month() as u8, soon.day() as u8);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let (certificate, key) = Certified {
+        pem: params.self_signed(&key).unwrap().pem(),
+        key: key.serialize_pem(),
+    }
+    .write(folder.path(), "server");
+    let log = folder.path().join("identity.log");
+    let options = World::identity_options(world.database.url(), free_port().unwrap(), &log)
+        .variable("ROSTER_TLS_CERT", certificate.display().to_string())
+        .variable("ROSTER_TLS_KEY", key.display().to_string());
+    let start = move || Service::start(options, &server().guard).unwrap();
+    let secured = tokio::task::spawn_blocking(start).await.unwrap();
+    let name = "tls_certificate_not_after_seconds";
+    let exposed = Exposed::of(&secured).await;
+    let not_after = exposed.sum(name, &[("tls_certificate", "server")]);
+    let left = not_after - chrono::Utc::now().timestamp() as f64;
+    let limit = threshold("RosterCertificateExpires");
+    assert!(left > 0.0 && left < limit, "{left} {limit}");
+    // Without TLS there is no certificate, and nothing to wait for.
+    let plain = Exposed::of(&world.identity).await;
+    assert!(plain.samples().all(|sample| sample.name != name));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spans_that_nobody_takes_are_counted_as_lost() {
+    let nobody = format!("http://127.0.0.1:{}", free_port().unwrap());
+    let variables = vec![
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", nobody),
+        ("OTEL_BSP_SCHEDULE_DELAY", "50".to_owned()),
+    ];
+    let world = World::with(Settings {
+        identity: variables.clone(),
+        facade: variables,
+        ..Settings::default()
+    })
+    .await;
+    let acme = world.bare_site("acme").await;
+    acme.scim.get("/Users?count=1").await.is(200);
+    for service in [&world.identity, &world.facade] {
+        until(service, "spans are lost", |exposed| {
+            let lost = [("error_type", "failed")];
+            exposed.sum("otel_sdk_exporter_span_exported_total", &lost)
+                > threshold("RosterTracesLost")
+        })
+        .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use identity_tests::rules::{Asked, asked, dashboards, files, repository, rules};
 use serde_json::Value;
 
 /// What Prometheus itself adds: labels of a target, and metrics about them.
-const TARGET: [&str; 2] = ["job", "instance"];
+const TARGET: [&str; 3] = ["namespace", "job", "instance"];
 const OF_PROMETHEUS: [&str; 2] = ["up", "ALERTS"];
 
 /// The metrics of docs/metrics.md, which another test holds to the processes: their labels by their name.
@@ -47,6 +47,42 @@ fn documented() -> BTreeMap<String, BTreeSet<String>> {
     metrics
 }
 
+/// The jobs whose series a metric has, as a selector writes them, by the section of docs/metrics.md that it stands in.
+fn job_of(metric: &str) -> String {
+    let page = fs::read_to_string(repository().join("docs/metrics.md")).unwrap();
+    let family = ["_bucket", "_sum", "_count"]
+        .iter()
+        .find_map(|suffix| metric.strip_suffix(suffix))
+        .filter(|family| page.contains(&format!("\n| `{family}` |")))
+        .unwrap_or(metric);
+    let Some((before, _)) = page.split_once(&format!("\n| `{family}` |")) else {
+        return "facade|identity".to_owned();
+    };
+    match before.rsplit_once("\n## ").unwrap().1.lines().next() {
+        Some("Both") => "facade|identity".to_owned(),
+        Some(section) => section.to_owned(),
+        None => unreachable!(),
+    }
+}
+
+/// Asserts that each selector takes Roster's own series alone. `http_*`, `rpc_*`, `db_*` and `up` are everybody's names, and
+/// under the same Prometheus there are others.
+#[track_caller]
+fn takes_its_own(asked: &Asked, place: &str) {
+    for (metric, job) in &asked.jobs {
+        // What our own rules record has ours in it, and an alert its name.
+        if metric.contains(':') || metric == "ALERTS" {
+            continue;
+        }
+        let whose = job_of(metric);
+        let one_of = whose.split('|').any(|one| one == job);
+        assert!(
+            *job == whose || one_of,
+            "{place}: {metric} is asked for without job of {whose}"
+        );
+    }
+}
+
 /// Asserts that there is everything that is asked for.
 #[track_caller]
 fn exists(asked: &Asked, place: &str) {
@@ -73,15 +109,15 @@ fn exists(asked: &Asked, place: &str) {
 
 #[test]
 fn every_alert_has_a_runbook_and_every_runbook_an_alert() {
-    let mut alerts = BTreeSet::new();
+    let (mut alerts, mut severities) = (BTreeSet::new(), BTreeSet::new());
     for rule in rules().iter().filter(|rule| !rule.alert.is_empty()) {
         let name = &rule.alert;
-        assert!(alerts.insert(name.clone()), "{name} twice");
+        let severity = rule.settings["severity"].clone();
+        assert!(["page", "ticket"].contains(&severity.as_str()), "{name}");
+        // One may be both, first the one and then the other.
+        assert!(severities.insert((name.clone(), severity)), "{name} twice");
+        alerts.insert(name.clone());
         assert!(name.starts_with("Roster"), "{name}");
-        assert!(
-            ["page", "ticket"].contains(&rule.settings["severity"].as_str()),
-            "{name}"
-        );
         assert!(
             rule.settings.contains_key("for") && rule.settings.contains_key("summary"),
             "{name}"
@@ -108,6 +144,18 @@ fn every_alert_has_a_runbook_and_every_runbook_an_alert() {
         .filter(|name| name != "README")
         .collect();
     assert_eq!(pages, alerts);
+    // The list of them says which wake somebody.
+    let list = fs::read_to_string(repository().join("docs/runbooks/README.md")).unwrap();
+    for name in &alerts {
+        let wakes = |severity: &str| severities.contains(&(name.clone(), severity.to_owned()));
+        let wakes = match (wakes("page"), wakes("ticket")) {
+            (true, true) => "at last",
+            (true, false) => "yes",
+            _ => "no",
+        };
+        let row = format!("| [{name}]({name}.md) | {wakes} |");
+        assert!(list.contains(&row), "no {row}");
+    }
 }
 
 #[test]
@@ -116,6 +164,7 @@ fn rules_ask_for_metrics_and_labels_that_there_are() {
     assert!(all.len() > 30);
     for rule in &all {
         let asked = asked(&rule.expr);
+        takes_its_own(&asked, &format!("{}{}", rule.alert, rule.record));
         assert!(
             !asked.metrics.is_empty() || rule.expr.starts_with("vector("),
             "{rule:?}"
@@ -132,10 +181,9 @@ fn runbooks_and_objectives_ask_for_metrics_that_there_are() {
     for page in pages {
         let text = fs::read_to_string(&page).unwrap();
         for block in text.split("```promql\n").skip(1) {
-            exists(
-                &asked(block.split("```").next().unwrap()),
-                &page.display().to_string(),
-            );
+            let asked = asked(block.split("```").next().unwrap());
+            exists(&asked, &page.display().to_string());
+            takes_its_own(&asked, &page.display().to_string());
             count += 1;
         }
     }
@@ -167,16 +215,50 @@ fn the_page_of_objectives_is_the_one_that_the_rules_keep() {
     }
     let listed = page.lines().filter(|line| line.starts_with("| `")).count();
     assert_eq!(listed, objectives.len());
-    // Each has its measure over every span that the alerts look at.
-    for span in ["5m", "30m", "1h", "6h"] {
-        let record = format!("roster:objective_missed:ratio_rate{span}");
+    // Of each it is counted how many there are and how many miss it; the spans that the alerts look at are made of that.
+    for record in [
+        "roster:objective_requests:rate5m",
+        "roster:objective_missed:rate5m",
+    ] {
         let measured: BTreeSet<String> = rules()
             .into_iter()
             .filter(|rule| rule.record == record)
             .map(|rule| rule.settings["objective"].clone())
             .collect();
-        assert_eq!(measured, objectives, "{span}");
+        assert_eq!(measured, objectives, "{record}");
     }
+    for rule in rules()
+        .iter()
+        .filter(|rule| rule.alert.starts_with("RosterBudget"))
+    {
+        let row = page
+            .lines()
+            .find(|line| line.contains(&format!("[{}]", rule.alert)));
+        let row = row.unwrap_or_else(|| panic!("{} is not in docs/objectives.md", rule.alert));
+        for (span, words) in [
+            ("ratio_rate5m", "5 m"),
+            ("ratio_rate30m", "30 m"),
+            ("ratio_rate1h", "1 h"),
+            ("ratio_rate6h", "6 h"),
+            ("ratio_rate3d", "3 d"),
+        ] {
+            let looks = rule.expr.contains(span);
+            assert_eq!(row.contains(words), looks, "{}: {span}", rule.alert);
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "http_server_request_duration_seconds_count is asked for without job")]
+fn a_selector_of_anybodys_series_is_refused() {
+    let expr = "rate(http_server_request_duration_seconds_count{http_request_method=\"GET\"}[5m])";
+    takes_its_own(&asked(expr), "here");
+}
+
+#[test]
+#[should_panic(expected = "db_client_connection_max is asked for without job of identity")]
+fn a_selector_of_the_other_process_is_refused() {
+    takes_its_own(&asked("db_client_connection_max{job=\"facade\"}"), "here");
 }
 
 #[test]
@@ -199,6 +281,7 @@ fn dashboards_ask_for_metrics_that_there_are_and_show_all_of_them() {
                 let expr = target["expr"].as_str().unwrap();
                 let asked = asked(expr);
                 exists(&asked, &place);
+                takes_its_own(&asked, &place);
                 // A point of a histogram leads to its trace.
                 assert_eq!(
                     target["exemplar"],
@@ -280,6 +363,9 @@ fn the_collector_is_whole_and_waits_until_a_request_has_ended() {
         "[ERROR]",
         "{ key: roster.access_changed, value: true }",
         "threshold_ms: 1000",
+        // The bound of their objective.
+        "{ threshold_ms: 50 }",
+        "identity.v1.AccessService/CheckAccess",
     ] {
         assert!(config.contains(policy), "{policy}");
     }

@@ -106,6 +106,8 @@ pub struct Asked {
     pub metrics: BTreeSet<String>,
     /// The labels, and the values that they are compared with by `=` and `!=`.
     pub labels: BTreeSet<(String, String)>,
+    /// Each metric with the job whose series it selects, by `=` or `=~`; empty where it takes anybody's.
+    pub jobs: BTreeSet<(String, String)>,
 }
 
 /// Reads what a piece of PromQL asks for.
@@ -128,7 +130,7 @@ pub fn asked(expr: &str) -> Asked {
     while let Some(first) = rest.chars().next() {
         let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
         if first == '{' {
-            let end = matchers(rest, &mut asked);
+            let (_, end) = matchers(rest, &mut asked);
             rest = &rest[end..];
         } else if first == '"' {
             rest = &rest[rest[1..].find('"').unwrap() + 2..];
@@ -150,6 +152,13 @@ pub fn asked(expr: &str) -> Asked {
                 list = true;
             } else if !called && !WORDS.contains(&name) {
                 asked.metrics.insert(name.to_owned());
+                let (job, end) = match after.starts_with('{') {
+                    true => matchers(after, &mut asked),
+                    false => (String::new(), 0),
+                };
+                asked.jobs.insert((name.to_owned(), job));
+                rest = &after[end..];
+                continue;
             }
             rest = after;
         } else {
@@ -160,16 +169,18 @@ pub fn asked(expr: &str) -> Asked {
     asked
 }
 
-/// Reads `{a="b",c=~"d"}`; gives where it ends.
-fn matchers(text: &str, asked: &mut Asked) -> usize {
+/// Reads `{a="b",c=~"d"}`; gives the job that it selects, and where it ends.
+fn matchers(text: &str, asked: &mut Asked) -> (String, usize) {
     let mut at = 1;
+    let mut job = String::new();
     loop {
         let rest = &text[at..];
         if let Some(after) = rest.strip_prefix('}') {
-            return text.len() - after.len();
+            return (job, text.len() - after.len());
         }
-        let (name, after) = rest.split_once(['=', '!']).unwrap();
-        let (operator, after) = after.split_once('"').unwrap();
+        let start = rest.find(['=', '!']).unwrap();
+        let name = rest[..start].trim_matches([',', ' ']);
+        let (operator, after) = rest[start..].split_once('"').unwrap();
         let mut escaped = false;
         let end = after
             .find(|c| {
@@ -178,14 +189,12 @@ fn matchers(text: &str, asked: &mut Asked) -> usize {
                 ends
             })
             .unwrap();
-        let value = if operator.ends_with('~') {
-            ""
-        } else {
-            &after[..end]
-        };
-        asked
-            .labels
-            .insert((name.trim_matches([',', ' ']).to_owned(), value.to_owned()));
+        let value = &after[..end];
+        if name == "job" && operator.starts_with('=') {
+            value.clone_into(&mut job);
+        }
+        let value = if operator.ends_with('~') { "" } else { value };
+        asked.labels.insert((name.to_owned(), value.to_owned()));
         at = text.len() - after.len() + end + 1;
     }
 }
@@ -222,6 +231,18 @@ mod tests {
             of("time() - max(a:b:c{l!=\"\"}) > 1e3\nand on (job)\ne"),
             ("a:b:c e".to_owned(), "job= l=".to_owned())
         );
+    }
+
+    #[test]
+    fn a_selector_says_whose_series_it_takes() {
+        let jobs: Vec<(String, String)> = asked(
+            "rate(a{x=\"y\",job=\"facade\"}[5m]) / on (job) sum by (job) (b{job!=\"c\"}) + d{job=~\"e|f\"} > g",
+        )
+        .jobs
+        .into_iter()
+        .collect();
+        let jobs: Vec<String> = jobs.iter().map(|(a, b)| format!("{a}={b}")).collect();
+        assert_eq!(jobs, ["a=facade", "b=", "d=e|f", "g="]);
     }
 
     #[test]
