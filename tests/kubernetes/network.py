@@ -2,8 +2,10 @@
 wrong."""
 
 import ipaddress
+import re
 from urllib.parse import urlsplit
 
+from conftest import K8S
 from objects import name_of, namespace_of, selects
 
 
@@ -181,7 +183,59 @@ def the_scrapes_find_their_pods(objects):
                     yield f"{name_of(monitor)}: {name_of(service)} has no port {endpoint['port']}"
 
 
+def an_authority_keeps_its_key(objects):
+    """Renewed with another key, it would be trusted by nobody who has the one of before."""
+    for certificate in objects.of("Certificate"):
+        spec = certificate["spec"]
+        if spec.get("isCA"):
+            if spec.get("privateKey", {}).get("rotationPolicy") != "Never":
+                yield f"{name_of(certificate)}: is renewed with another key"
+            longest = max(hours(one["spec"]["duration"]) for one in objects.of("Certificate") if one is not certificate)
+            if hours(spec.get("renewBefore", "0h")) <= longest:
+                yield f"{name_of(certificate)}: ends before what it has signed"
+
+
+def hours(duration):
+    return int(duration.removesuffix("h"))
+
+
+def there_is_a_way_in_for_an_operator(objects):
+    """A certificate that identity takes, for the name by which k8s/README.md has an operator call it."""
+    certificates = {one["metadata"]["name"]: one["spec"] for one in objects.of("Certificate")}
+    operator = certificates.get("operator", {"usages": [], "issuerRef": {}, "secretName": ""})
+    readme = (K8S / "README.md").read_text()
+    if "client auth" not in operator["usages"] or operator["issuerRef"] != certificates["identity"]["issuerRef"]:
+        yield "an operator has no certificate that identity takes"
+    elif f"secret {operator['secretName']} " not in readme:
+        yield f"k8s/README.md does not name the secret {operator['secretName']}"
+    for name in re.findall(r"ROSTER_TLS_SERVER_NAME=(\S+)", readme):
+        if name not in certificates["identity"]["dnsNames"]:
+            yield f"identity has no certificate for {name}"
+
+
+def the_ingress_takes_tls_alone(objects):
+    """Traefik serves an Ingress at all of its entry points unless it is told which: a token would pass in clear."""
+    for ingress in objects.of("Ingress"):
+        if ingress["spec"].get("ingressClassName") != "traefik":
+            continue
+        annotations = ingress["metadata"].get("annotations", {})
+        prefix = "traefik.ingress.kubernetes.io/router."
+        if annotations.get(prefix + "entrypoints") != "websecure" or annotations.get(prefix + "tls") != "true":
+            yield f"{name_of(ingress)}: is served without TLS, too"
+
+
+def the_proxy_is_the_one_to_close(objects):
+    """Traefik keeps an idle connection to a pod for 90 seconds. Closed by the pod, it may meet the next request."""
+    settings = objects.settings(objects.get("Deployment", "facade")["spec"]["template"]["spec"])
+    if objects.of("Ingress") and int(settings.get("ROSTER_HEADER_TIMEOUT_MS", 75_000)) <= 90_000:
+        yield "the facade closes connections that its proxy still keeps"
+
+
 RULES = [
+    an_authority_keeps_its_key,
+    there_is_a_way_in_for_an_operator,
+    the_ingress_takes_tls_alone,
+    the_proxy_is_the_one_to_close,
     nothing_is_open_by_default,
     every_way_is_named,
     policies_fit_the_pods,

@@ -85,7 +85,8 @@ class Objects:
         return made
 
     def settings(self, pod_spec):
-        """The environment of the first container: a value, or (secret, key)."""
+        """The environment of the first container: a value, or (secret, key). What it has from its own pod, such as its
+        name, is for other values to be made of, and is not among them."""
         found = {}
         container = pod_spec["containers"][0]
         for source in container.get("envFrom", []):
@@ -93,7 +94,7 @@ class Objects:
         for variable in container.get("env", []):
             if "value" in variable:
                 found[variable["name"]] = variable["value"]
-            else:
+            elif "fieldRef" not in variable["valueFrom"]:
                 reference = variable["valueFrom"]["secretKeyRef"]
                 found[variable["name"]] = (reference["name"], reference["key"])
         return found

@@ -104,7 +104,25 @@ def pods_end_in_time(objects):
             yield f"{name}: is killed before its last request may have ended"
 
 
+def spans_name_their_pod(objects):
+    """A span tells of which pod it is. `$(NAME)` is replaced only where NAME stands before it; the pod's own is read by
+    nothing else."""
+    for name in ("identity", "facade"):
+        container = objects.get("Deployment", name)["spec"]["template"]["spec"]["containers"][0]
+        made = None
+        known = {}
+        for variable in container.get("env", []):
+            if "fieldRef" in variable.get("valueFrom", {}):
+                known[variable["name"]] = variable["valueFrom"]["fieldRef"]["fieldPath"]
+            elif variable["name"] == "OTEL_RESOURCE_ATTRIBUTES":
+                made = re.sub(r"\$\((\w+)\)", lambda found: known.get(found[1], "?"), variable["value"])
+        wanted = "k8s.pod.name=metadata.name,k8s.namespace.name=metadata.namespace,service.instance.id=metadata.uid"
+        if made != wanted:
+            yield f"{name}: its spans say that they are of {made}"
+
+
 RULES = [
+    spans_name_their_pod,
     images_are_pinned,
     pods_are_probed,
     resources_are_bounded,

@@ -9,7 +9,7 @@ import urllib.request
 from contextlib import contextmanager
 
 import pytest
-from conftest import built, help_of, program
+from conftest import K8S, built, help_of, program
 
 # How each container runs its program, and the settings that libpq reads, of which the programs' help knows nothing.
 COMMANDS = {
@@ -45,6 +45,15 @@ def test_every_variable_is_one_of_the_program(overlay, made):
     known = variables(*command)
     unknown = set(overlay.settings(pod)) - set(known)
     assert unknown - (LIBPQ if command[0] == "identity" else set()) == set()
+
+
+def test_the_readme_administers_with_what_rosterctl_knows():
+    _, text = (K8S / "README.md").read_text().split("\n## Administer\n")
+    text, _, _ = text.partition("\n## ")
+    known = set(variables("rosterctl")) | {"ROSTER_TOKEN", "ROSTER_BOOTSTRAP_TOKEN"}
+    named = set(re.findall(r"\bROSTER_[A-Z_]+", text))
+    assert "ROSTER_TLS_SERVER_NAME" in named
+    assert named - known == set()
 
 
 def test_a_variable_that_is_none_is_noticed():
@@ -134,9 +143,9 @@ def test_the_program_starts_with_the_settings_and_answers_what_it_is_asked(overl
     with running(name, started, ports["admin"]):
         for probe in ("startupProbe", "livenessProbe"):
             assert status(ports["admin"], container[probe]["httpGet"]["path"]) == 200
-        # Without a database identity is not ready, and says so; the facade has its 429 to give.
-        ready = status(ports["admin"], container["readinessProbe"]["httpGet"]["path"])
-        assert ready == {"identity": 503, "facade": 200}[name]
+        # Neither is ready before it has what it needs: identity its database, the facade identity, which it has to have
+        # reached once.
+        assert status(ports["admin"], container["readinessProbe"]["httpGet"]["path"]) == 503
         assert status(ports["admin"], "/none") == 404
         for monitor in overlay.of("ServiceMonitor"):
             for endpoint in monitor["spec"]["endpoints"]:

@@ -96,6 +96,16 @@ BAD = [
     (pods.pods_end_in_time, lambda o: pod(o, "facade").update(terminationGracePeriodSeconds=30), "is killed before"),
     (pods.pods_end_in_time, lambda o: setting(o, "facade", "ROSTER_REQUEST_TIMEOUT_MS", "38000"), "is killed before"),
     (pods.pods_end_in_time, lambda o: setting(o, "identity", "ROSTER_DRAIN_DELAY_MS", "0"), "stops taking calls"),
+    (
+        pods.spans_name_their_pod,
+        lambda o: container(o, "facade")["env"].pop(),
+        "facade: its spans say that they are of None",
+    ),
+    (
+        pods.spans_name_their_pod,
+        lambda o: container(o)["env"].reverse(),
+        "k8s.pod.name=?",
+    ),
     (network.nothing_is_open_by_default, lambda o: drop(o, "NetworkPolicy", "deny-all"), "nothing denies"),
     (
         network.nothing_is_open_by_default,
@@ -180,6 +190,48 @@ BAD = [
         network.the_facade_reaches_identity_by_mutual_tls,
         lambda o: spec(o, "Certificate", "facade")["issuerRef"].update(name="self-signed"),
         "one authority",
+    ),
+    (
+        network.an_authority_keeps_its_key,
+        lambda o: spec(o, "Certificate", "authority")["privateKey"].pop("rotationPolicy"),
+        "with another key",
+    ),
+    (
+        network.an_authority_keeps_its_key,
+        lambda o: spec(o, "Certificate", "authority").update(renewBefore="720h"),
+        "ends before what it has signed",
+    ),
+    (
+        network.there_is_a_way_in_for_an_operator,
+        lambda o: drop(o, "Certificate", "operator"),
+        "an operator has no certificate",
+    ),
+    (
+        network.there_is_a_way_in_for_an_operator,
+        lambda o: spec(o, "Certificate", "operator")["issuerRef"].update(name="self-signed"),
+        "an operator has no certificate",
+    ),
+    (
+        network.there_is_a_way_in_for_an_operator,
+        lambda o: spec(o, "Certificate", "operator").update(secretName="somebody-tls"),
+        "does not name the secret somebody-tls",
+    ),
+    (
+        network.there_is_a_way_in_for_an_operator,
+        lambda o: spec(o, "Certificate", "identity").update(dnsNames=["identity"]),
+        "no certificate for identity.roster.svc",
+    ),
+    (
+        network.the_ingress_takes_tls_alone,
+        lambda o: o.get("Ingress", "facade")["metadata"]["annotations"].pop(
+            "traefik.ingress.kubernetes.io/router.entrypoints"
+        ),
+        "is served without TLS, too",
+    ),
+    (
+        network.the_proxy_is_the_one_to_close,
+        lambda o: setting(o, "facade", "ROSTER_HEADER_TIMEOUT_MS", "75000"),
+        "that its proxy still keeps",
     ),
     (network.certificates_have_an_issuer, lambda o: drop(o, "Issuer", "authority"), "no Issuer authority"),
     (network.certificates_have_an_issuer, lambda o: drop(o, "Certificate", "authority"), "nothing makes its authority"),
@@ -266,6 +318,11 @@ BAD = [
     ),
     (
         whole.a_lost_machine_is_not_noticed,
+        lambda o: pod(o)["topologySpreadConstraints"][0].pop("nodeTaintsPolicy"),
+        "identity: a machine that takes no pods",
+    ),
+    (
+        whole.a_lost_machine_is_not_noticed,
         lambda o: spec(o, "Deployment", "facade")["strategy"]["rollingUpdate"].update(maxUnavailable=1),
         "before there are others",
     ),
@@ -308,6 +365,16 @@ BAD = [
         whole.the_migration_goes_first,
         lambda o: o.get("Deployment", "facade")["metadata"].pop("annotations"),
         "may overtake",
+    ),
+    (
+        whole.what_leads_to_the_rollout_comes_after_it,
+        lambda o: o.get("HorizontalPodAutoscaler", "facade")["metadata"].pop("annotations"),
+        "HorizontalPodAutoscaler facade: may come before",
+    ),
+    (
+        whole.what_leads_to_the_rollout_comes_after_it,
+        lambda o: o.get("Ingress", "facade")["metadata"]["annotations"].pop("argocd.argoproj.io/sync-wave"),
+        "Ingress facade: may come before",
     ),
 ]
 

@@ -119,6 +119,8 @@ def a_lost_machine_is_not_noticed(objects):
             yield f"{name}: may run on one machine, or in one zone"
         if any(not selects(one["labelSelector"], labels) for one in spread):
             yield f"{name}: spreads the pods of somebody else"
+        if any(one.get("nodeTaintsPolicy") != "Honor" for one in spread):
+            yield f"{name}: a machine that takes no pods keeps them from the others"
         rolling = deployment["spec"]["strategy"]["rollingUpdate"]
         if rolling["maxUnavailable"] != 0:
             yield f"{name}: a rollout takes pods away before there are others"
@@ -184,15 +186,26 @@ def the_migration_goes_first(objects):
     for one in needed:
         if one["metadata"].get("labels", {}).get("app.kubernetes.io/component") != "migration":
             yield f"{name_of(one)}: is not applied with the migration"
-    waves = [
-        int(one["metadata"].get("annotations", {}).get("argocd.argoproj.io/sync-wave", 0))
-        for one in (job, objects.get("Deployment", "identity"), objects.get("Deployment", "facade"))
-    ]
+    waves = [wave(one) for one in (job, objects.get("Deployment", "identity"), objects.get("Deployment", "facade"))]
     if not 0 < waves[0] < min(waves[1:]):
         yield "the rollout may overtake the migration"
 
 
+def wave(one):
+    return int(one["metadata"].get("annotations", {}).get("argocd.argoproj.io/sync-wave", 0))
+
+
+def what_leads_to_the_rollout_comes_after_it(objects):
+    """Argo CD goes on when a wave is healthy; an autoscaler of nothing is not."""
+    rollout = max(wave(objects.get("Deployment", name)) for name in ("identity", "facade"))
+    for kind in ("HorizontalPodAutoscaler", "Ingress"):
+        for one in objects.of(kind):
+            if wave(one) <= rollout:
+                yield f"{name_of(one)}: may come before what it leads to"
+
+
 RULES = [
+    what_leads_to_the_rollout_comes_after_it,
     what_is_referred_to_exists,
     files_in_settings_are_mounted,
     all_is_in_its_namespace,
