@@ -30,6 +30,9 @@ use crate::metrics::Metrics;
 /// Why spans were lost.
 const FAILED: &str = "failed";
 const TIMEOUT: &str = "timeout";
+/// How many spans go in one message at the most. A few of them may have a megabyte, the effect of a large write, and
+/// collectors refuse a message that is too large whole.
+const BATCH: usize = 64;
 const QUEUE_FULL: &str = "queue_full";
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -97,7 +100,9 @@ pub(crate) fn counted<E: SpanExporter + 'static>(
         lost: AtomicU64::new(0),
         told_of_dropped: AtomicBool::new(false),
     };
-    let config = BatchConfigBuilder::default().with_max_queue_size(room);
+    let config = BatchConfigBuilder::default()
+        .with_max_queue_size(room)
+        .with_max_export_batch_size(BATCH.min(room));
     Bounded {
         batches: BatchSpanProcessor::builder(exporter)
             .with_batch_config(config.build())
@@ -277,9 +282,9 @@ mod tests {
         let tracer = provider.tracer("test");
         let spans = |count: usize| (0..count).for_each(|_| tracer.start("span").end());
         // The first batch is on its way; behind it there is room for so many and not for five more.
-        spans(512);
+        spans(BATCH);
         let first = begins.recv().unwrap();
-        spans(ROOM + 5 - (512 - first));
+        spans(ROOM + 5 - (BATCH - first));
         let counted = |name: &str, error_type: &str| {
             let text = metrics.encode(Format::Text);
             let series = format!("otel_sdk_{name}_total{{error_type=\"{error_type}\"}} ");
@@ -299,7 +304,7 @@ mod tests {
         assert_eq!(counted("exporter_span_exported", TIMEOUT), second);
         let sent = counted("exporter_span_exported", "");
         assert!(sent >= third);
-        assert_eq!(first + second + sent, 512 + ROOM - (512 - first));
+        assert_eq!(first + second + sent, BATCH + ROOM - (BATCH - first));
         assert_eq!(
             counted("processor_span_processed", ""),
             first + second + sent
