@@ -2,6 +2,7 @@
 
 use std::{path::Path, process::Command};
 
+use identity_proto::v1 as pb;
 use identity_tests::{
     python::{done, environment},
     rpc::{entity, role},
@@ -17,7 +18,9 @@ async fn a_service_in_python_asks_who_may_do_what() {
     for target in [role("Sales Manager"), entity("EU GmbH")] {
         acme.rpc.grant("ada@acme.example", target).await.unwrap();
     }
-    let (address, token) = (world.grpc_addr(), acme.service_token.clone());
+    let scopes = [pb::Scope::Read, pb::Scope::Write, pb::Scope::Watch];
+    let (token, _) = world.issue(&acme.domain, &scopes).await;
+    let address = world.grpc_addr();
     let said = tokio::task::spawn_blocking(move || {
         let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
         let here = tests.join("python_client");
