@@ -94,6 +94,10 @@ async fn refusals_tell_their_reason_and_mistakes_are_told_before_anything_is_sen
     assert_eq!(error.unwrap_err().reason(), Some(Reason::TokenInvalid));
     for (address, token) in [
         ("no address", watcher.as_str()),
+        // Taken, they would fail each call as if nobody were there.
+        ("127.0.0.1:8481", watcher.as_str()),
+        ("identity:8481", watcher.as_str()),
+        ("grpc://127.0.0.1:8481", watcher.as_str()),
         (address.as_str(), ""),
         (address.as_str(), "two\nlines"),
     ] {

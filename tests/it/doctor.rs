@@ -340,7 +340,8 @@ async fn a_database_that_is_away_or_behind_is_told_from_outside() {
     ));
     let report = ward.comes("identity", "wrong").await;
     report.only(&["identity", "migrations"]);
-    report.is("migrations", "wrong", "the database lacks 20");
+    report.is("migrations", "wrong", "the database lacks some");
+    assert_eq!(report.of("identity").2, "see below");
     assert!(report.of("migrations").2.contains("identity migrate"));
     // Without a word of the token's.
     let nobody = ward.ctl.with_token("hunter2");
@@ -350,12 +351,66 @@ async fn a_database_that_is_away_or_behind_is_told_from_outside() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_facade_that_is_down_cut_off_or_set_wrongly_is_told() {
-    // A free port, which identity gets later.
-    let proxy_of_later = roster_stack::ports::free_port().unwrap();
+async fn a_database_that_takes_no_writes_is_told_from_one_that_is_away() {
     let ward = Ward::open(Settings::default()).await;
-    // A second facade that finds nobody behind it.
-    let lost = ward.world.another_facade(proxy_of_later).await;
+    let database = &ward.world.database;
+    let name = database
+        .texts("SELECT current_database()::text AS t")
+        .remove(0);
+    database.execute(&format!(
+        "ALTER DATABASE {name} SET default_transaction_read_only = on"
+    ));
+    // New connections find it so.
+    database.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+         WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    );
+    let mut report = ward.comes("database", "wrong").await;
+    // At first it is only seen that the connections are gone.
+    for _ in 0..60 {
+        if report.of("database").1.contains("takes no writes") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        report = ward.examine().await;
+    }
+    assert_eq!(report.wrong()[..2], ["identity", "database"]);
+    report.is(
+        "identity",
+        "wrong",
+        "not ready: the database takes no writes",
+    );
+    assert_eq!(report.of("identity").2, "see below");
+    report.is("database", "wrong", "takes no writes");
+    assert!(report.of("database").2.contains("name the primary"));
+    report.is("migrations", "good", "up to 20");
+    // Whoever may not ask for a diagnosis is told what it may be.
+    let nobody = ward.ctl.with_token("hunter2");
+    let report = ward.examine_by(&nobody, &[]).await;
+    report.is("identity", "wrong", "not ready");
+    report.is("database", "wrong", "or takes no writes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_with_another_prefix_than_expected_are_noticed() {
+    let ward = Ward::open(Settings::default()).await;
+    let facade = ["--facade", &ward.facade, "--prefix", "Roster"];
+    let report = ward.examine_by(&ward.ctl, &facade).await;
+    report.only(&[]);
+    report.is(
+        "convention",
+        "look",
+        "begin with \"CB\", not with \"Roster\"",
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_facade_that_is_down_cut_off_or_set_wrongly_is_told() {
+    let ward = Ward::open(Settings::default()).await;
+    // A second facade that finds nobody behind it any more.
+    let proxy = Proxy::before(ward.world.identity.port()).await;
+    let lost = ward.world.another_facade(proxy.port()).await;
+    proxy.cut();
     let url = format!("http://127.0.0.1:{}", lost.port());
     let report = ward.examine_by(&ward.ctl, &["--facade", &url]).await;
     report.only(&["facade"]);
@@ -365,6 +420,16 @@ async fn a_facade_that_is_down_cut_off_or_set_wrongly_is_told() {
     let report = ward.examine_by(&ward.ctl, &["--facade", &alias]).await;
     report.only(&["facade"]);
     report.is("facade", "wrong", "tells clients that it is at");
+    // Both at once.
+    let alias = format!("http://localhost:{}", lost.port());
+    let report = ward.examine_by(&ward.ctl, &["--facade", &alias]).await;
+    report.only(&["facade"]);
+    report.is("facade", "wrong", "tells clients that it is at");
+    report.is("facade", "wrong", "does not reach identity");
+    let remedy = report.of("facade").2;
+    for part in ["ROSTER_PUBLIC_URL", "ROSTER_IDENTITY_URL"] {
+        assert!(remedy.contains(part), "{remedy}");
+    }
     // No facade at all.
     let admin = format!("http://127.0.0.1:{}", ward.world.facade.admin_port());
     let report = ward.examine_by(&ward.ctl, &["--facade", &admin]).await;

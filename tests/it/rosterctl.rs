@@ -2,10 +2,13 @@
 
 use identity_proto::v1 as pb;
 use identity_tests::{
-    rosterctl::Rosterctl,
+    certificates::Authority,
+    database::server,
+    faults::Proxy,
+    rosterctl::{Answer, Rosterctl},
     world::{BOOTSTRAP, Site, World},
 };
-use roster_stack::ports::free_port;
+use roster_stack::{ports::free_port, services::Service};
 use tempfile::TempDir;
 
 /// An operator who may do everything at a site that has no one but its Owner.
@@ -499,6 +502,20 @@ async fn exit_codes_tell_failures_apart() {
         assert_eq!(refused.code, Some(3), "{refused:?}");
     }
     assert!(denied.err.contains("SCOPE_MISSING"), "{denied:?}");
+    let far = [
+        "grants",
+        "create",
+        "owner@acme.example",
+        "--role",
+        "Admin",
+        "--reason",
+        "r",
+        "--until",
+        "10000-01-01T00:00:00Z",
+    ];
+    let far = ctl.run(&far).await;
+    assert_eq!(far.code, Some(2), "{far:?}");
+    assert!(far.err.contains("0001 to 9999"), "{far:?}");
     assert_eq!(code(ctl, &["--site", "nowhere", "sites", "show"]).await, 4);
     let nobody = format!("127.0.0.1:{}", free_port().unwrap());
     let away = ctl.at(&nobody).run(&["sites", "show"]).await;
@@ -514,6 +531,50 @@ async fn exit_codes_tell_failures_apart() {
         .await,
         7
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_identity_is_known_by_the_name_in_its_certificate_wherever_it_is_reached() {
+    const NAME: &str = "identity.roster.svc";
+    let roster = operator().await;
+    let Operator {
+        world, ctl, folder, ..
+    } = &roster;
+    let authority = Authority::new();
+    let certified = authority.client("identity", NAME, "spiffe://roster/identity");
+    let (certificate, key) = certified.write(folder.path(), "server");
+    let log = folder.path().join("identity.log");
+    let options = World::identity_options(world.database.url(), free_port().unwrap(), &log)
+        .variable("ROSTER_TLS_CERT", certificate.display().to_string())
+        .variable("ROSTER_TLS_KEY", key.display().to_string());
+    let start = move || Service::start(options, &server().guard).unwrap();
+    let identity = tokio::task::spawn_blocking(start).await.unwrap();
+    std::fs::write(folder.path().join("ca.crt"), &authority.pem).unwrap();
+
+    let at = ctl.at(&format!("https://127.0.0.1:{}", identity.port()));
+    let show = ["--identity-ca", "ca.crt", "sites", "show"];
+    let named = |name| [&["--tls-server-name", name], &show[..]].concat();
+    let other = at.run(&show).await;
+    assert_eq!(other.code, Some(5), "{other:?}");
+    assert!(other.err.contains("--tls-server-name"), "{other:?}");
+    let known = at.run(&named(NAME)).await;
+    assert_eq!(known.code, Some(0), "{known:?}");
+    // An address without a scheme means TLS where a name is set, and a host's name serves as well as its address.
+    let bare = ctl.at(&format!("localhost:{}", identity.port()));
+    let mut command = bare.command(&show);
+    command.env("ROSTER_TLS_SERVER_NAME", NAME);
+    let output = tokio::task::spawn_blocking(move || command.output()).await;
+    let known = Answer::of(output.unwrap().unwrap());
+    assert_eq!(known.code, Some(0), "{known:?}");
+    // The certificate counts, not what we call it.
+    let wrong = at.run(&named("identity.other.svc")).await;
+    assert_eq!(wrong.code, Some(5), "{wrong:?}");
+    let nobody = ctl.at(&format!("https://127.0.0.1:{}", free_port().unwrap()));
+    let away = nobody.run(&named(NAME)).await;
+    assert_eq!(away.code, Some(5), "{away:?}");
+    assert!(away.err.contains("refused"), "{away:?}");
+    let plain = ctl.at(&format!("http://{}", world.grpc_addr()));
+    assert_eq!(plain.run(&named(NAME)).await.code, Some(2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -674,19 +735,244 @@ async fn a_rotated_credential_works_on_for_the_overlap() {
         let caller = ctl.with_token(token.as_str().unwrap());
         assert_eq!(caller.run(&["sites", "show"]).await.code, Some(0));
     }
+    // Its end is the rotation's now, and no measure for another successor.
+    let again = ["credentials", "rotate", id, "--overlap", "9d"];
+    let refused = ctl.run(&again).await;
+    assert_eq!(refused.code, Some(6), "{refused:?}");
+    let newer = rotated["credential"]["id"].as_str().unwrap();
+    assert!(
+        refused.err.contains(newer) && refused.err.contains("--expires-in"),
+        "{refused:?}"
+    );
+    assert_eq!(refused.out, "");
     // The overlap never makes the old one last longer; and it really ends.
     let again = ctl
-        .json(&["credentials", "rotate", id, "--overlap", "9d"])
+        .json(&[&again[..], &["--expires-in", "90d"]].concat())
         .await;
+    assert_eq!(again["credential"]["days_left"], 89);
     assert_eq!(
         again["rotated"]["expire_time"],
         rotated["rotated"]["expire_time"]
+    );
+    // The newest one is rotated like the first.
+    let newest = again["credential"]["id"].as_str().unwrap();
+    let next = ctl
+        .run(&["credentials", "rotate", newest, "--overlap", "1d"])
+        .await;
+    assert_eq!(next.code, Some(0), "{next:?}");
+    assert!(
+        next.err.contains("The successor works until 20"),
+        "{next:?}"
     );
     ctl.json(&["credentials", "revoke", id]).await;
     let gone = ctl
         .run(&["credentials", "rotate", id, "--overlap", "1d"])
         .await;
     assert_eq!(gone.code, Some(2), "{gone:?}");
+
+    // One without an end has a successor without one, the second time too.
+    let issue = [
+        "credentials",
+        "issue",
+        "--label",
+        "endless",
+        "--scope",
+        "read",
+    ];
+    let endless = ctl.json(&issue).await;
+    let id = endless["credential"]["id"].as_str().unwrap();
+    let rotate = ["credentials", "rotate", id, "--overlap", "1d"];
+    let first = ctl.json(&rotate).await;
+    assert!(first["credential"]["expire_time"].is_null(), "{first}");
+    assert_eq!(ctl.run(&rotate).await.code, Some(6));
+    let second = ctl.json(&[&rotate[..], &["--no-expiry"]].concat()).await;
+    assert!(second["credential"]["expire_time"].is_null(), "{second}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_made_is_made_once_where_the_answer_is_lost() {
+    let roster = operator().await;
+    let Operator {
+        world, acme, ctl, ..
+    } = &roster;
+    let proxy = Proxy::before(world.identity.port()).await;
+    let behind = ctl.at(&format!("127.0.0.1:{}", proxy.port()));
+    let lock = world.database.lock_site(&acme.id);
+    let making = tokio::spawn(async move {
+        let create = [
+            "roles",
+            "create",
+            "Auditor",
+            "--permission",
+            "invoices.view",
+        ];
+        behind.run(&create).await
+    });
+    world.database.wait_until_waiting(1).await;
+    // Under way, and nobody will hear of it.
+    proxy.cut();
+    proxy.mend();
+    lock.release();
+    let made = making.await.unwrap();
+    assert_eq!(made.code, Some(0), "{made:?}");
+    let events = acme.rpc.events().await;
+    let of_kind = events.iter().filter(|event| event.kind == "role.created");
+    assert_eq!(of_kind.count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mistyped_name_is_answered_with_the_one_that_was_meant() {
+    let roster = operator().await;
+    let Operator { acme, ctl, .. } = &roster;
+    acme.rpc.make_member("bob@acme.example").await;
+    acme.make_role("Auditor", &["invoices.view"]).await;
+    let bob = "bob@acme.example";
+    for (code, meant, arguments) in [
+        (
+            4,
+            "Auditor",
+            &["grants", "create", bob, "--role", "Auditr", "--reason", "r"][..],
+        ),
+        (
+            4,
+            "EU GmbH",
+            &[
+                "grants", "create", bob, "--entity", "EU Gmb", "--reason", "r",
+            ],
+        ),
+        (
+            2,
+            "invoices.view",
+            &["roles", "create", "X", "--permission", "invoices.veiw"],
+        ),
+        (
+            2,
+            "invoices.view",
+            &[
+                "roles",
+                "update",
+                "Auditor",
+                "--add-permission",
+                "invoices.veiw",
+            ],
+        ),
+        (4, bob, &["members", "show", "bbo@acme.example"]),
+        (4, bob, &["access", "show", "bbo@acme.example"]),
+        (
+            4,
+            bob,
+            &[
+                "groups",
+                "create",
+                "CB/acme/ROLE/Admin",
+                "--member",
+                "bbo@acme.example",
+            ],
+        ),
+        // No confident no.
+        (4, "Auditor", &["access", "check", bob, "--role", "Auditr"]),
+        (
+            4,
+            bob,
+            &["access", "check", "bbo@acme.example", "--role", "Auditor"],
+        ),
+        (
+            4,
+            "EU GmbH",
+            &[
+                "access", "check", bob, "--role", "Auditor", "--entity", "EU Gmb",
+            ],
+        ),
+        (
+            2,
+            "invoices.view",
+            &["access", "check", bob, "--permission", "invoices.veiw"],
+        ),
+        (
+            4,
+            "Auditor",
+            &["access", "explain", bob, "--role", "Auditr"],
+        ),
+        (
+            2,
+            "invoices.view",
+            &["access", "explain", bob, "--permission", "invoices.veiw"],
+        ),
+        (4, "Auditor", &["access", "who", "--role", "Auditr"]),
+        (2, "Auditor", &["groups", "create", "CB/acme/ROLE/Auditr"]),
+        (
+            2,
+            "CB/acme/ROLE/Auditor",
+            &["groups", "create", "CB/acme/Role/Auditr"],
+        ),
+    ] {
+        let answer = ctl.run(arguments).await;
+        assert_eq!(answer.code, Some(code), "{arguments:?}: {answer:?}");
+        let hint = format!("did you mean {meant}");
+        assert!(answer.err.contains(&hint), "{arguments:?}: {answer:?}");
+        assert_eq!(answer.out, "", "{arguments:?}");
+    }
+    let expected = ctl.run(&["groups", "create", "CB/acme/ROLE/Auditr"]).await;
+    assert!(
+        expected.err.contains("expected CB/acme/ROLE/<role>"),
+        "{expected:?}"
+    );
+    // A program is told as before, and by the exit code.
+    let check = [
+        "--output", "json", "access", "check", bob, "--role", "Auditr",
+    ];
+    let answer = ctl.run(&check).await;
+    assert_eq!(answer.code, Some(4), "{answer:?}");
+    assert!(answer.out.contains("DENIAL_ROLE_UNKNOWN"), "{answer:?}");
+    // What has to be named is named, each way.
+    for (arguments, ways) in [
+        (
+            &["access", "check", bob][..],
+            &["--permission", "--role"][..],
+        ),
+        (&["access", "who"], &["--role", "--permission", "--entity"]),
+    ] {
+        let wrong = ctl.run(arguments).await;
+        assert_eq!(wrong.code, Some(2), "{wrong:?}");
+        assert!(ways.iter().all(|way| wrong.err.contains(way)), "{wrong:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_read_whom_a_write_is_about() {
+    let roster = operator().await;
+    let Operator { acme, ctl, .. } = &roster;
+    let mut create = vec!["groups", "create", "CB/acme/ROLE/Analyst"];
+    let names: Vec<String> = (0..12).map(|n| format!("m{n}@acme.example")).collect();
+    for name in &names {
+        acme.rpc.make_member(name).await;
+        create.extend(["--member", name]);
+    }
+    ctl.json(&create).await;
+    let delete = ["groups", "delete", "CB/acme/ROLE/Analyst", "--dry-run"];
+    let text = ctl.run(&delete).await.out;
+    assert_eq!(text.matches("@acme.example").count(), 10, "{text}");
+    assert!(text.trim_end().ends_with(" and 2 more"), "{text}");
+    let all = ctl.json(&delete).await;
+    let lost = &all["receipt"]["access_changes"][0]["lost_member_ids"];
+    assert_eq!(lost.as_array().unwrap().len(), 12);
+    let given = ctl
+        .run(&[
+            "grants",
+            "create",
+            "m0@acme.example",
+            "--role",
+            "Admin",
+            "--reason",
+            "stands in",
+            "--until",
+            "7d",
+        ])
+        .await;
+    assert_eq!(given.code, Some(0), "{given:?}");
+    for part in ["To     m0@acme.example", "Why    stands in", "Until  20"] {
+        assert!(given.out.contains(part), "{}", given.out);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -95,6 +95,9 @@ async fn events_are_listed_by_what_they_are_about() {
         list(&["--to", "2020-01-01T00:00:00Z"]).await,
         Vec::<String>::new()
     );
+    let (early, late) = ("2026-10-01T00:00:00Z", "2026-10-02T00:00:00Z");
+    let turned = ["events", "list", "--from", late, "--to", early];
+    assert_eq!(ctl.run(&turned).await.code, Some(2));
     assert_eq!(list(&["--limit", "1"]).await, ["member.deactivated"]);
     let table = ctl.run(&["events", "list", "--limit", "1"]).await.out;
     assert!(
@@ -176,6 +179,40 @@ async fn where_a_tail_goes_on_from_its_state_it_says_so() {
     assert!(
         said.contains("going on from where seen says, not after 1"),
         "{said}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tail_that_would_follow_something_else_is_refused() {
+    let world = World::start().await;
+    world.bare_site("acme").await;
+    let folder = tempfile::tempdir().unwrap();
+    let (watch, _) = world.issue("acme", &[Scope::Watch]).await;
+    let ctl = Rosterctl::new(&world, &watch, folder.path());
+    // Of all sites it would be silent about the others.
+    let all = [
+        "events",
+        "tail",
+        "--all-sites",
+        "--after",
+        "0",
+        "--limit",
+        "1",
+    ];
+    let one_site = ctl.run(&all).await;
+    assert_eq!(one_site.code, Some(3), "{one_site:?}");
+    assert!(one_site.err.contains("the site acme only"), "{one_site:?}");
+    let tail = [
+        "events", "tail", "--after", "0", "--limit", "1", "--state", "seen",
+    ];
+    assert_eq!(ctl.run(&tail).await.code, Some(0));
+    let other = ctl
+        .run(&[&tail[..], &["--kind", "member.*"]].concat())
+        .await;
+    assert_eq!(other.code, Some(2), "{other:?}");
+    assert!(
+        other.err.contains("seen says where") && other.err.contains("--kind"),
+        "{other:?}"
     );
 }
 

@@ -44,7 +44,7 @@ impl Roster {
     /// first call.
     ///
     /// # Errors
-    /// An address or a token that can't be one.
+    /// An address or a token that can't be one; an address without `http://` or `https://` is none.
     pub fn connect(address: &str, token: &str) -> Result<Self, Error> {
         Self::at(address).token(token).connect()
     }
@@ -176,6 +176,15 @@ impl Builder {
     pub fn connect(self) -> Result<Roster, Error> {
         let mut endpoint = Endpoint::from_shared(self.address.clone())
             .map_err(|_| Error::Settings(format!("{:?} is no address", self.address)))?;
+        // Without a scheme, or of a wrong one, it would be taken here and fail each call as if nobody were there.
+        let uri = endpoint.uri();
+        let is_known = matches!(uri.scheme_str(), Some("http" | "https"));
+        if !is_known || uri.host().is_none_or(str::is_empty) {
+            return Err(Error::Settings(format!(
+                "{:?} is no address such as http://identity:8481, or https:// where it speaks TLS",
+                self.address
+            )));
+        }
         if endpoint.uri().scheme_str() == Some("https") {
             let tls = match self.has_authority {
                 true => self.tls,

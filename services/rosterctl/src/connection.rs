@@ -4,18 +4,23 @@
 use std::{
     cell::OnceCell,
     collections::BTreeMap,
-    env, fs,
+    env, fs, io,
     path::Path,
     time::{Duration, Instant},
 };
 
+use hyper::Uri;
+use hyper_util::rt::TokioIo;
 use identity_proto::v1::{SiteRef, site_ref};
 use identity_runtime::tls::ClientTlsArgs;
+use tokio::net::TcpStream;
+use tokio_rustls::rustls::pki_types::{IpAddr, ServerName};
 use tonic::{
     Code, Request, Response, Status,
     transport::{Channel, Endpoint},
 };
 use tonic_types::StatusExt;
+use tower::service_fn;
 
 use crate::{
     arguments::{Global, Output},
@@ -25,6 +30,8 @@ use crate::{
 const DEFAULT_ADDR: &str = "127.0.0.1:8481";
 /// The facts of a development stack, seen from the folder of a checkout.
 const DEV_ENV: &str = ".roster/dev.env";
+/// How long a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(5);
 /// How long one call may take.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -42,6 +49,8 @@ pub(crate) struct Settings {
     site: Option<String>,
     tokens: Tokens,
     tls: ClientTlsArgs,
+    /// The name that identity's certificate must have, where that is not the address's host.
+    server_name: Option<String>,
     /// The facade of the development stack.
     facade: Option<String>,
     patience: Duration,
@@ -95,7 +104,14 @@ impl Settings {
                 let text = fs::read_to_string(path).map_err(|error| {
                     Failure::new(format!("the token file {}: {error}", path.display()))
                 })?;
-                Some(text.trim().to_owned())
+                let token = text.trim();
+                if token.is_empty() {
+                    return Err(Failure::usage(format!(
+                        "the token file {} is empty",
+                        path.display()
+                    )));
+                }
+                Some(token.to_owned())
             }
             None => variable("ROSTER_TOKEN").filter(|value| !value.is_empty()),
         };
@@ -116,6 +132,7 @@ impl Settings {
                 service: find("ROSTER_SERVICE_TOKEN"),
             },
             tls: global.tls.clone(),
+            server_name: global.tls_server_name.clone(),
             facade: from_dev("ROSTER_SCIM_URL").and_then(|site_url| {
                 let base = site_url.trim_end_matches('/').strip_suffix("/scim/v2")?;
                 Some(base.rsplit_once('/')?.0.to_owned())
@@ -155,17 +172,56 @@ impl Settings {
         }
         let url = match self.addr.contains("://") {
             true => self.addr.clone(),
-            false if self.tls == ClientTlsArgs::default() => format!("http://{}", self.addr),
+            false if self.tls == ClientTlsArgs::default() && self.server_name.is_none() => {
+                format!("http://{}", self.addr)
+            }
             false => format!("https://{}", self.addr),
         };
         let endpoint = Endpoint::from_shared(url)
             .map_err(|_| Failure::usage(format!("{:?} is no address: host:port", self.addr)))?;
-        let endpoint = self.tls.secure(endpoint).map_err(Failure::usage)?;
-        let channel = endpoint
-            .connect_timeout(Duration::from_secs(5))
-            .tcp_nodelay(true)
-            .connect_lazy();
+        let channel = match &self.server_name {
+            None => self.secure(endpoint)?.connect_lazy(),
+            Some(name) => self.under_name(&endpoint, name)?,
+        };
         Ok(self.channel.get_or_init(|| channel).clone())
+    }
+
+    fn secure(&self, endpoint: Endpoint) -> Result<Endpoint, Failure> {
+        let endpoint = self.tls.secure(endpoint).map_err(Failure::usage)?;
+        Ok(endpoint.connect_timeout(CONNECT).tcp_nodelay(true))
+    }
+
+    /// A channel that is secured as if identity were at `name`, and leads to where it is reached.
+    fn under_name(&self, reached: &Endpoint, name: &str) -> Result<Channel, Failure> {
+        let uri = reached.uri();
+        if uri.scheme_str() != Some("https") {
+            return Err(Failure::usage(format!(
+                "--tls-server-name goes with TLS, but the address {uri} does not begin with https://"
+            )));
+        }
+        let port = uri.port_u16().unwrap_or(443);
+        let host = uri.host().unwrap_or_default();
+        let host = host
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_owned();
+        let no_name =
+            || Failure::usage(format!("--tls-server-name: {name:?} is no name of a host"));
+        let authority = match ServerName::try_from(name).map_err(|_| no_name())? {
+            ServerName::IpAddress(IpAddr::V6(_)) => format!("[{name}]:{port}"),
+            _ => format!("{name}:{port}"),
+        };
+        let named = Endpoint::from_shared(format!("https://{authority}")).map_err(|_| no_name())?;
+        Ok(self
+            .secure(named)?
+            .connect_with_connector_lazy(service_fn(move |_: Uri| {
+                let host = host.clone();
+                async move {
+                    let stream = TcpStream::connect((host.as_str(), port)).await?;
+                    stream.set_nodelay(true)?;
+                    Ok::<_, io::Error>(TokioIo::new(stream))
+                }
+            })))
     }
 
     /// The token for this purpose, if any.
@@ -247,6 +303,27 @@ impl Settings {
         }
     }
 
+    /// Makes a call that makes something, under a `request_id`: once more where the connection broke before there was
+    /// an answer, as identity does it once all the same.
+    pub(crate) async fn make<M: Clone, T>(
+        &self,
+        purpose: Purpose,
+        message: &M,
+        mut send: impl AsyncFnMut(Request<M>) -> Result<Response<T>, Status>,
+    ) -> Result<T, Failure> {
+        let broke = |status: &Status| is_away(status) && status.get_details_error_info().is_none();
+        let outcome = match send(self.request(purpose, message.clone())?).await {
+            Err(status) if broke(&status) => {
+                tokio::time::sleep(PAUSE).await;
+                send(self.request(purpose, message.clone())?).await
+            }
+            outcome => outcome,
+        };
+        outcome
+            .map(Response::into_inner)
+            .map_err(|status| Failure::of_call(&self.addr, &status))
+    }
+
     /// Where identity is.
     pub(crate) fn addr(&self) -> &str {
         &self.addr
@@ -284,6 +361,7 @@ mod tests {
         Global {
             addr: None,
             tls: ClientTlsArgs::default(),
+            tls_server_name: None,
             token_file: None,
             site: None,
             output: Output::Table,
@@ -362,6 +440,32 @@ mod tests {
             token(&settings, Purpose::Work).unwrap(),
             "Bearer from-a-file"
         );
+        // As where a command that was to write it failed.
+        fs::write(with_file.token_file.as_ref().unwrap(), "\n").unwrap();
+        let failure = Settings::of(&with_file, variable, &dev_env()).unwrap_err();
+        assert!(failure.to_string().ends_with("is empty"), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn a_name_of_the_certificate_goes_with_tls_only_and_is_one_of_a_host() {
+        let channel = |addr: &str, name: &str| {
+            let named = Global {
+                addr: Some(addr.to_owned()),
+                tls_server_name: Some(name.to_owned()),
+                ..global()
+            };
+            let settings = Settings::of(&named, |_| None, &BTreeMap::new()).unwrap();
+            settings.channel().map(drop)
+        };
+        for addr in ["127.0.0.1:8481", "https://[::1]:8481", "https://localhost"] {
+            assert!(channel(addr, "identity.roster.svc").is_ok(), "{addr}");
+        }
+        let plain = channel("http://127.0.0.1:8481", "identity").unwrap_err();
+        assert!(plain.to_string().contains("https://"), "{plain}");
+        for wrong in ["", "a b", "identity:8481", "https://identity", "a/b"] {
+            let failure = channel("127.0.0.1:8481", wrong).unwrap_err();
+            assert!(failure.to_string().contains("no name"), "{failure}");
+        }
     }
 
     #[test]

@@ -22,6 +22,12 @@ pub(crate) const NO: u8 = 7;
 /// The exit code of what was done in part.
 pub(crate) const IN_PART: u8 = 8;
 
+/// The exit code of what was interrupted, as shells have it.
+pub(crate) const INTERRUPTED: u8 = 130;
+
+/// How many of a site's names a message lists.
+const LISTED: usize = 12;
+
 /// Why a command failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -50,6 +56,11 @@ impl Failure {
     /// Something that was named and is not there.
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
         Self::with(NOT_FOUND, message)
+    }
+
+    /// What is refused as things stand.
+    pub(crate) fn conflict(message: impl Into<String>) -> Self {
+        Self::with(CONFLICT, message)
     }
 
     fn with(exit_code: u8, message: impl Into<String>) -> Self {
@@ -82,16 +93,26 @@ impl Failure {
             .bad_request()
             .iter()
             .flat_map(|bad| &bad.field_violations)
+            // One that stands alone may be the message itself.
+            .filter(|violation| {
+                status.message() != format!("{} {}", violation.field, violation.description)
+            })
         {
             message.push_str(&format!(
                 "\n  {}: {}",
                 violation.field, violation.description
             ));
         }
+        // As rustls says it.
+        if message.contains("not valid for name") {
+            message.push_str(
+                "\n  where identity is reached under another name than its certificate's, name that with --tls-server-name",
+            );
+        }
         if let Some(hint) = details.error_info().and_then(|info| hint(&info.reason)) {
             message.push_str(&format!("\n  {hint}"));
         }
-        Self {
+        let failure = Self {
             message,
             exit_code: match is_away(status) {
                 true => AWAY,
@@ -100,6 +121,41 @@ impl Failure {
             info: details
                 .error_info()
                 .map(|info| (info.reason.clone(), info.metadata.clone())),
+        };
+        failure.with_names()
+    }
+
+    /// The same refusal, with the names that identity gave along with it.
+    fn with_names(mut self) -> Self {
+        let meant = self.names("closest");
+        for (what, fact) in [
+            ("roles", "roles"),
+            ("business entities", "business_entities"),
+        ] {
+            let names = self.names(fact);
+            if !names.is_empty() {
+                let more = match names.len().saturating_sub(LISTED) {
+                    0 => "",
+                    _ => ", and more",
+                };
+                let names = names[..names.len().min(LISTED)].join(", ");
+                self = self.beside(&format!("{what}: {names}{more}"));
+            }
+        }
+        self.meant(&meant)
+    }
+
+    /// The names of a fact, which has them a line each.
+    pub(crate) fn names(&self, fact: &str) -> Vec<String> {
+        let lines = self.fact(fact).unwrap_or_default().lines();
+        lines.map(str::to_owned).collect()
+    }
+
+    /// The same failure, with the names that were probably meant, if any.
+    pub(crate) fn meant(self, names: &[String]) -> Self {
+        match names {
+            [] => self,
+            names => self.beside(&did_you_mean(names)),
         }
     }
 
@@ -136,6 +192,11 @@ impl Failure {
     }
 }
 
+/// The question after names that come close.
+pub(crate) fn did_you_mean(names: &[String]) -> String {
+    format!("did you mean {}?", names.join(" or "))
+}
+
 /// What is at the bottom of an error, such as a certificate that is not trusted.
 fn cause(status: &Status) -> Option<String> {
     let mut deepest = status.source()?;
@@ -155,6 +216,10 @@ fn hint(reason: &str) -> Option<&'static str> {
             Some("name a site that exists and that the token speaks for, with --site")
         }
         "SCOPE_MISSING" => Some("take a token with that scope, or issue one"),
+        "ROLE_NOT_FOUND" => Some("`rosterctl roles list` names those that the site has"),
+        "BUSINESS_ENTITY_NOT_FOUND" => {
+            Some("`rosterctl entities list` names those that the site has")
+        }
         _ => None,
     }
 }
@@ -211,6 +276,46 @@ mod tests {
         let status = Status::with_error_details(Code::InvalidArgument, "Invalid.", details);
         let text = Failure::of_call("x", &status).to_string();
         assert_eq!(text, "Invalid. (FIELD_INVALID)\n  domain: is no DNS label");
+        // And once.
+        let details = ErrorDetails::with_bad_request_violation("domain", "is no DNS label");
+        let message = "domain is no DNS label";
+        let status = Status::with_error_details(Code::InvalidArgument, message, details);
+        let text = Failure::of_call("x", &status).to_string();
+        assert_eq!(text, "domain is no DNS label (InvalidArgument)");
+    }
+
+    #[test]
+    fn names_that_come_with_a_refusal_are_shown() {
+        let of = |reason: &str, facts: &[(&str, &str)]| {
+            let facts = facts
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            let details = ErrorDetails::with_error_info(
+                reason,
+                "identity.roster",
+                facts.collect::<HashMap<_, _>>(),
+            );
+            let status = Status::with_error_details(Code::InvalidArgument, "Wrong.", details);
+            Failure::of_call("x", &status).to_string()
+        };
+        assert_eq!(
+            of("TARGET_UNKNOWN", &[("closest", "Admin\nAnalyst")]),
+            "Wrong. (TARGET_UNKNOWN)\n  did you mean Admin or Analyst?"
+        );
+        assert_eq!(
+            of("TARGET_UNKNOWN", &[("closest", "")]),
+            "Wrong. (TARGET_UNKNOWN)"
+        );
+        assert_eq!(
+            of(
+                "TARGET_MISSING",
+                &[
+                    ("roles", "Admin\nAnalyst"),
+                    ("business_entities", "EU GmbH")
+                ]
+            ),
+            "Wrong. (TARGET_MISSING)\n  roles: Admin, Analyst\n  business entities: EU GmbH"
+        );
     }
 
     #[test]

@@ -14,11 +14,12 @@ commands take stands with the first only.
 ";
 
 /// The options that all commands take.
-const GLOBAL: [&str; 7] = [
+const GLOBAL: [&str; 8] = [
     "addr",
     "identity_ca",
     "identity_cert",
     "identity_key",
+    "tls_server_name",
     "token_file",
     "site",
     "output",

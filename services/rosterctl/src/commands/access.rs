@@ -12,11 +12,11 @@ use serde_json::json;
 
 use super::{
     Outcome, answer,
-    named::{member, named},
+    named::{Asked, member, named},
     print,
 };
 use crate::{
-    arguments::parse_moment,
+    arguments::{Output, parse_moment},
     connection::{Purpose, Settings},
     failure::Failure,
     json, show,
@@ -25,8 +25,11 @@ use crate::{
 /// Questions of who may do what.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Access {
-    /// Ask whether a member holds a permission or a role: exit code 0 for yes, 7 for no
+    /// Ask whether a member holds a permission or a role: exit code 0 for yes, 7 for no, 4 where a name is unknown
     #[command(after_help = "\
+A member, role or business entity that the site does not have (with --as-of: did not have then) is no answer, but a
+failure with exit code 4, as where anything else is not found. With --output json the answer is printed all the same.
+
 Examples:
   rosterctl access check ann@acme.example --permission invoices.view
   rosterctl access check ann@acme.example --permission invoices.view --entity 'EU GmbH'
@@ -40,6 +43,8 @@ Examples:
     },
     /// Explain the answer to a question: what is behind a yes, what would make a no a yes
     #[command(after_help = "\
+A member, role or business entity that the site does not have is a failure with exit code 4, as with access check.
+
 Examples:
   rosterctl access explain ann@acme.example --permission invoices.view --entity 'US Inc'
   rosterctl access explain ann@acme.example --role Admin --as-of 1234")]
@@ -68,18 +73,26 @@ Examples:
   rosterctl access who --entity 'EU GmbH'
   rosterctl access who --permission invoices.view --entity 'EU GmbH'")]
     Who {
-        /// Who holds this role, by name or id
-        #[arg(long, conflicts_with_all = ["permission", "entity"], required_unless_present_any = ["permission", "entity"])]
-        role: Option<String>,
-        /// Who holds this permission
-        #[arg(long)]
-        permission: Option<String>,
-        /// Whose roles reach this business entity, by name or id; with --permission: who holds it there
-        #[arg(long)]
-        entity: Option<String>,
+        #[command(flatten)]
+        what: What,
         #[command(flatten)]
         as_of: AsOfArgs,
     },
+}
+
+/// What those have who are listed.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = true)]
+pub(crate) struct What {
+    /// Who holds this role, by name or id
+    #[arg(long, conflicts_with_all = ["permission", "entity"])]
+    role: Option<String>,
+    /// Who holds this permission
+    #[arg(long)]
+    permission: Option<String>,
+    /// Whose roles reach this business entity, by name or id; with --permission: who holds it there
+    #[arg(long)]
+    entity: Option<String>,
 }
 
 /// May this member do this, there?
@@ -87,23 +100,41 @@ Examples:
 pub(crate) struct Question {
     /// The member, by user name or id
     member: String,
-    /// A permission
-    #[arg(long, conflicts_with = "role", required_unless_present = "role")]
-    permission: Option<String>,
-    /// A role, by name or id
-    #[arg(long)]
-    role: Option<String>,
+    #[command(flatten)]
+    ability: AbilityArgs,
     /// In which business entity, by name or id [default: in any]
     #[arg(long)]
     entity: Option<String>,
 }
 
+/// What is asked about.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub(crate) struct AbilityArgs {
+    /// A permission
+    #[arg(long)]
+    permission: Option<String>,
+    /// A role, by name or id
+    #[arg(long)]
+    role: Option<String>,
+}
+
 impl Question {
+    fn asked(&self) -> Asked {
+        Asked {
+            member: Some(self.member.clone()),
+            role: self.ability.role.clone(),
+            entity: self.entity.clone(),
+            permissions: self.ability.permission.iter().cloned().collect(),
+        }
+    }
+
     fn of_contract(self) -> AccessQuestion {
-        let role = self.role.map(|role| Ability::Role(named(role)));
+        let AbilityArgs { permission, role } = self.ability;
+        let role = role.map(|role| Ability::Role(named(role)));
         AccessQuestion {
             member: Some(member(self.member)),
-            ability: self.permission.map(Ability::Permission).or(role),
+            ability: permission.map(Ability::Permission).or(role),
             business_entity: self.entity.map(named),
         }
     }
@@ -131,6 +162,8 @@ pub(super) async fn run(settings: &Settings, command: Access) -> Result<Outcome,
     let mut client = AccessServiceClient::new(settings.channel()?);
     match command {
         Access::Check { question, as_of } => {
+            let asked = question.asked();
+            let is_past = as_of.as_of.is_some();
             let request = CheckAccessRequest {
                 site: settings.site(),
                 question: Some(question.of_contract()),
@@ -138,19 +171,31 @@ pub(super) async fn run(settings: &Settings, command: Access) -> Result<Outcome,
                 ..CheckAccessRequest::default()
             };
             let request = settings.request(Purpose::Work, request)?;
-            let checked = answer(settings, client.check_access(request).await)?;
-            let allowed = checked.answer.as_ref().is_some_and(|answer| answer.allowed);
-            print(
-                settings,
-                || verdict(&checked),
-                || {
-                    let answer = checked.answer.as_ref().map(json::answer);
-                    json!({"answer": answer, "revision": checked.revision})
-                },
-            )?;
-            Ok(Outcome::of(allowed))
+            let checked = match answer(settings, client.check_access(request).await) {
+                Ok(checked) => checked,
+                Err(failure) => return Err(asked.suggest(settings, failure).await),
+            };
+            let given = checked.answer.clone().unwrap_or_default();
+            let denials = [given.denial()].into_iter();
+            let unknown = asked.unknown(settings, denials, is_past).await;
+            if unknown.is_none() || settings.output == Output::Json {
+                print(
+                    settings,
+                    || verdict(&checked),
+                    || {
+                        let answer = checked.answer.as_ref().map(json::answer);
+                        json!({"answer": answer, "revision": checked.revision})
+                    },
+                )?;
+            }
+            match unknown {
+                Some(failure) => Err(failure),
+                None => Ok(Outcome::of(given.allowed)),
+            }
         }
         Access::Explain { question, as_of } => {
+            let asked = question.asked();
+            let is_past = as_of.as_of.is_some();
             let request = ExplainAccessRequest {
                 site: settings.site(),
                 question: Some(question.of_contract()),
@@ -158,29 +203,43 @@ pub(super) async fn run(settings: &Settings, command: Access) -> Result<Outcome,
                 ..ExplainAccessRequest::default()
             };
             let request = settings.request(Purpose::Work, request)?;
-            let explained = answer(settings, client.explain_access(request).await)?;
+            let explained = match answer(settings, client.explain_access(request).await) {
+                Ok(explained) => explained,
+                Err(failure) => return Err(asked.suggest(settings, failure).await),
+            };
+            let unknown = asked.unknown(settings, explained.missing(), is_past).await;
             let denials: Vec<&str> = explained
                 .missing()
                 .map(|denial| denial.as_str_name())
                 .collect();
-            print(
-                settings,
-                || explanation(&explained),
-                || {
-                    json!({
-                        "answer": explained.answer.as_ref().map(json::answer),
-                        "missing": denials,
-                        "sentences": explained.sentences,
-                        "remedies": explained.remedies.iter().map(json::remedy).collect::<Vec<_>>(),
-                        "revision": explained.revision,
-                    })
-                },
-            )
+            if unknown.is_none() || settings.output == Output::Json {
+                print(
+                    settings,
+                    || explanation(&explained),
+                    || {
+                        json!({
+                            "answer": explained.answer.as_ref().map(json::answer),
+                            "missing": denials,
+                            "sentences": explained.sentences,
+                            "remedies": explained.remedies.iter().map(json::remedy).collect::<Vec<_>>(),
+                            "revision": explained.revision,
+                        })
+                    },
+                )?;
+            }
+            match unknown {
+                Some(failure) => Err(failure),
+                None => Ok(Outcome::Done),
+            }
         }
         Access::Show {
             member: name,
             as_of,
         } => {
+            let asked = Asked {
+                member: Some(name.clone()),
+                ..Asked::default()
+            };
             let request = ListMemberAccessRequest {
                 site: settings.site(),
                 member: Some(member(name)),
@@ -188,16 +247,23 @@ pub(super) async fn run(settings: &Settings, command: Access) -> Result<Outcome,
                 ..ListMemberAccessRequest::default()
             };
             let request = settings.request(Purpose::Work, request)?;
-            let access = answer(settings, client.list_member_access(request).await)?;
+            let access = match answer(settings, client.list_member_access(request).await) {
+                Ok(access) => access,
+                Err(failure) => return Err(asked.suggest(settings, failure).await),
+            };
             print(settings, || table(&access), || json::access(&access))
         }
-        Access::Who {
-            role,
-            permission,
-            entity,
-            as_of,
-        } => {
-            let (members, revision) = who(settings, role, permission, entity, as_of.as_of).await?;
+        Access::Who { what, as_of } => {
+            let asked = Asked {
+                role: what.role.clone(),
+                entity: what.entity.clone(),
+                permissions: what.permission.iter().cloned().collect(),
+                ..Asked::default()
+            };
+            let (members, revision) = match who(settings, what, as_of.as_of).await {
+                Ok(found) => found,
+                Err(failure) => return Err(asked.suggest(settings, failure).await),
+            };
             print(
                 settings,
                 || {
@@ -219,11 +285,14 @@ pub(super) async fn run(settings: &Settings, command: Access) -> Result<Outcome,
 /// All pages of a listing, and the revision that they hold for.
 async fn who(
     settings: &Settings,
-    role: Option<String>,
-    permission: Option<String>,
-    entity: Option<String>,
+    what: What,
     as_of: Option<AsOf>,
 ) -> Result<(Vec<MemberWithAccess>, i64), Failure> {
+    let What {
+        role,
+        permission,
+        entity,
+    } = what;
     const PAGE: Option<i32> = Some(1000);
     let mut client = AccessServiceClient::new(settings.channel()?);
     let mut members = Vec::new();

@@ -11,16 +11,16 @@ use std::{
 use clap::{Subcommand, ValueEnum};
 use identity_forms::token::{self, SpeaksFor};
 use identity_proto::v1::{
-    Credential, GetCredentialRequest, IssueCredentialRequest, ListCredentialsRequest,
-    RevokeCredentialRequest, Scope, UpdateCredentialRequest,
+    Credential, GetCredentialRequest, IssueCredentialRequest, IssueCredentialResponse,
+    ListCredentialsRequest, RevokeCredentialRequest, Scope, UpdateCredentialRequest,
     credential_service_client::CredentialServiceClient,
 };
 use prost_types::{FieldMask, Timestamp};
 use serde_json::{Value, json};
 
-use super::{Outcome, answer, print, print_write};
+use super::{Outcome, answer, named::equal, print, print_write, request_id};
 use crate::{
-    arguments::{DryRun, Output, parse_time},
+    arguments::{DryRun, Output, in_time, parse_time},
     connection::{Purpose, Settings},
     failure::Failure,
     json, show,
@@ -58,6 +58,10 @@ Examples:
     #[command(after_help = "\
 The successor has the label, the scopes, the certificate's name and, counted from now, the lifetime of the old one.
 
+A rotation shortens the old one's life. Where a newer credential has the label already, the old one's end may come
+from that, and says nothing of how long a successor is to live: then it is refused (exit code 6) unless that is said
+with --expires-in or --no-expiry. Mostly the newer one is to be rotated.
+
 Examples:
   rosterctl --site acme credentials rotate 0199c1f0-7d6e-7a10-8a59-2f6a1f0c9d11 --overlap 24h > token
   rosterctl --site acme credentials rotate 0199c1f0-7d6e-7a10-8a59-2f6a1f0c9d11 --overlap 7d --dry-run")]
@@ -70,6 +74,9 @@ Examples:
         /// When the successor stops working by itself [default: after as long as the old one]
         #[arg(long, value_name = "TIME", value_parser = parse_time)]
         expires_in: Option<Duration>,
+        /// Let the successor work until it is revoked
+        #[arg(long, conflicts_with = "expires_in")]
+        no_expiry: bool,
         /// One of those of all sites
         #[arg(long)]
         all_sites: bool,
@@ -163,13 +170,13 @@ pub(super) async fn run(settings: &Settings, command: Credentials) -> Result<Out
                 all_sites,
                 label,
                 scopes: scopes.into_iter().map(|name| scope(name).into()).collect(),
-                expire_time: expires_in.map(from_now),
+                expire_time: expires_in.map(in_time),
                 certificate_name: certificate_name.unwrap_or_default(),
                 validate_only: dry_run.dry_run,
+                request_id: request_id(),
                 ..IssueCredentialRequest::default()
             };
-            let request = settings.request(Purpose::Administer, request)?;
-            let issued = answer(settings, credentials.issue_credential(request).await)?;
+            let issued = issue(settings, &request).await?;
             let credential = issued.credential.unwrap_or_default();
             if dry_run.dry_run {
                 let receipt = issued.receipt.as_ref();
@@ -179,7 +186,8 @@ pub(super) async fn run(settings: &Settings, command: Credentials) -> Result<Out
                     receipt,
                     Some(one(&credential)),
                     object(&credential),
-                );
+                )
+                .await;
             }
             print_token(settings, &credential, &issued.token)
         }
@@ -187,12 +195,14 @@ pub(super) async fn run(settings: &Settings, command: Credentials) -> Result<Out
             id,
             overlap,
             expires_in,
+            no_expiry,
             all_sites,
             dry_run,
         } => {
             let rotation = Rotation {
                 overlap,
                 expires_in,
+                no_expiry,
                 all_sites,
                 dry_run,
             };
@@ -245,6 +255,7 @@ pub(super) async fn run(settings: &Settings, command: Credentials) -> Result<Out
                 Some(one(&credential)),
                 object(&credential),
             )
+            .await
         }
         Credentials::Update(update) => update::run(settings, update).await,
         Credentials::Verify { file } => verify(settings, &file),
@@ -256,8 +267,49 @@ pub(super) async fn run(settings: &Settings, command: Credentials) -> Result<Out
 struct Rotation {
     overlap: Duration,
     expires_in: Option<Duration>,
+    no_expiry: bool,
     all_sites: bool,
     dry_run: DryRun,
+}
+
+/// Issues a credential; an error where its token is not known.
+async fn issue(
+    settings: &Settings,
+    request: &IssueCredentialRequest,
+) -> Result<IssueCredentialResponse, Failure> {
+    let mut credentials = CredentialServiceClient::new(settings.channel()?);
+    let issued = settings
+        .make(Purpose::Administer, request, async |request| {
+            credentials.issue_credential(request).await
+        })
+        .await?;
+    // Answered before, on a connection that broke: identity shows a token once.
+    if issued.token.is_empty() && !request.validate_only {
+        let id = issued.credential.unwrap_or_default().id;
+        return Err(Failure::new(format!(
+            "the credential {id} is issued, but its token was lost with the connection: revoke it, and issue another"
+        )));
+    }
+    Ok(issued)
+}
+
+/// The newest credential that was issued after this one with its label, also if it works no more.
+async fn newer_of_label(
+    settings: &Settings,
+    all_sites: bool,
+    old: &Credential,
+) -> Result<Option<Credential>, Failure> {
+    let request = ListCredentialsRequest {
+        site: site(settings, all_sites),
+        all_sites,
+        filter: Some(equal("label", &old.label)),
+        ..ListCredentialsRequest::default()
+    };
+    let request = settings.request(Purpose::Administer, request)?;
+    let mut credentials = CredentialServiceClient::new(settings.channel()?);
+    let newest_first = answer(settings, credentials.list_credentials(request).await)?;
+    let newest = newest_first.credentials.into_iter().next();
+    Ok(newest.filter(|newest| newest.id != old.id))
 }
 
 /// Issues a successor and sets the end of the old one, in this order: at no moment does none of them work.
@@ -286,7 +338,21 @@ async fn rotate(settings: &Settings, id: String, rotation: &Rotation) -> Result<
             "the credential works no more, so it has nothing to overlap with: issue a new one",
         ));
     }
+    let is_said = rotation.expires_in.is_some() || rotation.no_expiry;
+    if !is_said && let Some(newer) = newer_of_label(settings, all_sites, &old).await? {
+        return Err(Failure::conflict(format!(
+            "a newer credential has the label {:?} already: {}, issued {}. The end of this one may come from a \
+             rotation, so it does not say how long a successor is to work\n  \
+             rotate the newer one, or say it with --expires-in or --no-expiry",
+            old.label,
+            newer.id,
+            show::time(newer.create_time.as_ref()),
+        )));
+    }
     let lifetime = rotation.expires_in.or_else(|| {
+        if rotation.no_expiry {
+            return None;
+        }
         let made = SystemTime::try_from(old.create_time?).ok()?;
         end(&old)?.duration_since(made).ok()
     });
@@ -295,13 +361,13 @@ async fn rotate(settings: &Settings, id: String, rotation: &Rotation) -> Result<
         all_sites,
         label: old.label.clone(),
         scopes: old.scopes.clone(),
-        expire_time: lifetime.map(from_now),
+        expire_time: lifetime.map(in_time),
         certificate_name: old.certificate_name.clone(),
         validate_only: dry_run.dry_run,
+        request_id: request_id(),
         ..IssueCredentialRequest::default()
     };
-    let request = settings.request(Purpose::Administer, request)?;
-    let issued = answer(settings, credentials.issue_credential(request).await)?;
+    let issued = issue(settings, &request).await?;
     let successor = issued.credential.unwrap_or_default();
     let old_end = end(&old).map_or(now + rotation.overlap, |end| {
         end.min(now + rotation.overlap)
@@ -329,7 +395,11 @@ async fn rotate(settings: &Settings, id: String, rotation: &Rotation) -> Result<
     };
     let both = [successor, old];
     if settings.output == Output::Table {
-        eprintln!("{}", table(&both));
+        let end = match both[0].expire_time.as_ref() {
+            Some(end) => format!("works until {}", show::time(Some(end))),
+            None => "works until it is revoked".to_owned(),
+        };
+        eprintln!("{}\n\nThe successor {end}.", table(&both));
     }
     let [successor, old] = &both;
     print(
@@ -359,11 +429,6 @@ async fn rotate(settings: &Settings, id: String, rotation: &Rotation) -> Result<
 /// The site whose credentials are meant.
 fn site(settings: &Settings, all_sites: bool) -> Option<identity_proto::v1::SiteRef> {
     if all_sites { None } else { settings.site() }
-}
-
-/// In so much time, to the second.
-fn from_now(time: Duration) -> Timestamp {
-    to_the_second(SystemTime::now() + time)
 }
 
 fn to_the_second(moment: SystemTime) -> Timestamp {
@@ -504,7 +569,7 @@ mod tests {
     fn days_left_are_whole_days() {
         let day = 24 * 60 * 60;
         let expires = |seconds| Credential {
-            expire_time: Some(from_now(Duration::from_secs(seconds))),
+            expire_time: Some(in_time(Duration::from_secs(seconds))),
             ..Credential::default()
         };
         assert_eq!(days_left(&expires(3 * day + 60)), Some(3));

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{
     Outcome, answer,
     named::{entities, find_entity},
-    print, print_write,
+    print, print_write, request_id,
 };
 use crate::{
     arguments::DryRun,
@@ -109,10 +109,14 @@ pub(super) async fn run(settings: &Settings, command: Entities) -> Result<Outcom
                 site: settings.site(),
                 business_entity: Some(entity),
                 validate_only: dry_run.dry_run,
+                request_id: request_id(),
                 ..CreateBusinessEntityRequest::default()
             };
-            let request = settings.request(Purpose::Work, request)?;
-            let made = answer(settings, client.create_business_entity(request).await)?;
+            let made = settings
+                .make(Purpose::Work, &request, async |request| {
+                    client.create_business_entity(request).await
+                })
+                .await?;
             let entity = made.business_entity.unwrap_or_default();
             print_write(
                 settings,
@@ -121,6 +125,7 @@ pub(super) async fn run(settings: &Settings, command: Entities) -> Result<Outcom
                 Some(facts(&entity)),
                 object(&entity),
             )
+            .await
         }
         Entities::Rename {
             entity,
@@ -151,6 +156,7 @@ pub(super) async fn run(settings: &Settings, command: Entities) -> Result<Outcom
                 Some(facts(&entity)),
                 object(&entity),
             )
+            .await
         }
         Entities::Delete {
             entity,
@@ -174,6 +180,7 @@ pub(super) async fn run(settings: &Settings, command: Entities) -> Result<Outcom
                 None,
                 object(&found),
             )
+            .await
         }
     }
 }

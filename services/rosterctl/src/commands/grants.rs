@@ -12,10 +12,10 @@ use serde_json::json;
 use super::{
     Outcome, answer,
     named::{TargetArgs, TargetFilter, member},
-    print, print_write,
+    print, print_write, request_id,
 };
 use crate::{
-    arguments::{DryRun, parse_moment},
+    arguments::{DryRun, parse_end},
     connection::{Purpose, Settings},
     failure::Failure,
     json, show,
@@ -57,7 +57,7 @@ Examples:
     /// Give a member a role or a business entity, which no identity provider takes away
     #[command(after_help = "\
 Examples:
-  rosterctl grants create ann@acme.example --role Admin --reason 'Stands in for Bob'
+  rosterctl grants create ann@acme.example --role Admin --reason 'Stands in for Bob' --until 7d
   rosterctl grants create ann@acme.example --role Admin --reason Audit \\
       --until 2026-12-31T23:59:59Z --dry-run")]
     Create {
@@ -68,8 +68,8 @@ Examples:
         /// Why, in your words
         #[arg(long)]
         reason: String,
-        /// When it ends by itself, as 2026-12-31T23:59:59Z [default: it does not]
-        #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+        /// When it ends by itself: at 2026-12-31T23:59:59Z, or in 7d, 12h, 30m [default: it does not]
+        #[arg(long, value_name = "TIME", value_parser = parse_end)]
         until: Option<Timestamp>,
         #[command(flatten)]
         dry_run: DryRun,
@@ -85,8 +85,8 @@ Examples:
         /// Another reason, in your words
         #[arg(long)]
         reason: Option<String>,
-        /// When it ends by itself, later or earlier, as 2026-12-31T23:59:59Z
-        #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+        /// When it ends by itself, later or earlier: at 2026-12-31T23:59:59Z, or in 7d, 12h, 30m
+        #[arg(long, value_name = "TIME", value_parser = parse_end)]
         until: Option<Timestamp>,
         /// Let it hold until it is taken back
         #[arg(long, conflicts_with = "until")]
@@ -129,6 +129,7 @@ pub(super) async fn run(settings: &Settings, command: Grants) -> Result<Outcome,
             ended,
             limit,
         } => {
+            let asked = target.asked(whose.as_deref());
             let wanted = Wanted {
                 member: whose.map(member),
                 target: target.target(),
@@ -137,10 +138,12 @@ pub(super) async fn run(settings: &Settings, command: Grants) -> Result<Outcome,
             };
             let mut pages = Pages::new(wanted);
             let mut list = Vec::new();
-            while list.len() < limit as usize
-                && let Some(page) = pages.next(settings).await?
-            {
-                list.extend(page);
+            while list.len() < limit as usize {
+                match pages.next(settings).await {
+                    Ok(Some(page)) => list.extend(page),
+                    Ok(None) => break,
+                    Err(failure) => return Err(asked.suggest(settings, failure).await),
+                }
             }
             list.truncate(limit as usize);
             print(
@@ -172,22 +175,33 @@ pub(super) async fn run(settings: &Settings, command: Grants) -> Result<Outcome,
             until,
             dry_run,
         } => {
+            let asked = target.asked(&whom);
             let request = CreateGrantRequest {
                 site: settings.site(),
-                member: Some(member(whom)),
+                member: Some(member(whom.clone())),
                 target: target.target(),
-                reason,
+                reason: reason.clone(),
                 end_time: until,
                 validate_only: dry_run.dry_run,
+                request_id: request_id(),
                 ..CreateGrantRequest::default()
             };
-            let request = settings.request(Purpose::Work, request)?;
-            let given = answer(settings, client.create_grant(request).await)?;
+            let given = settings
+                .make(Purpose::Work, &request, async |request| {
+                    client.create_grant(request).await
+                })
+                .await;
+            let given = match given {
+                Ok(given) => given,
+                Err(failure) => return Err(asked.suggest(settings, failure).await),
+            };
             let grant = given.grant.unwrap_or_default();
             let (kind, name, _) = show::target(grant.target.as_ref());
             let facts = show::facts([
                 ("Grant", grant_id(&grant).to_owned()),
+                ("To", whom),
                 ("Gives", format!("{kind} {name}")),
+                ("Why", reason),
                 ("Until", show::end(&grant)),
             ]);
             let object = json!({"grant": json::grant(&grant)});
@@ -198,6 +212,7 @@ pub(super) async fn run(settings: &Settings, command: Grants) -> Result<Outcome,
                 Some(facts),
                 object,
             )
+            .await
         }
         Grants::Update {
             id,
@@ -239,6 +254,7 @@ pub(super) async fn run(settings: &Settings, command: Grants) -> Result<Outcome,
                 Some(table(std::slice::from_ref(&grant))),
                 json!({"grant": json::direct_grant(&grant)}),
             )
+            .await
         }
         Grants::End {
             id,
@@ -261,6 +277,7 @@ pub(super) async fn run(settings: &Settings, command: Grants) -> Result<Outcome,
                 None,
                 json!({"grant_id": id}),
             )
+            .await
         }
     }
 }

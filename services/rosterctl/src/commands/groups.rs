@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use group_convention::Naming;
+use identity_forms::names::closest;
 use identity_proto::v1::{
     CreateGroupRequest, DeleteGroupRequest, Filter, GetGroupRequest, Group, ListGroupsRequest,
     MembershipDelta, Operator, TargetByName, TargetKind, UpdateGroupRequest,
@@ -15,7 +16,7 @@ use serde_json::json;
 use super::{
     Outcome, answer, lint,
     named::{compare, find_group, member_ids},
-    print, print_write,
+    print, print_write, request_id,
 };
 use crate::{
     arguments::DryRun,
@@ -156,6 +157,23 @@ pub(crate) struct Gives {
 }
 
 impl Gives {
+    /// Whether it was said, so that it does not follow from the name.
+    fn is_said(&self) -> bool {
+        self.gives_role.is_some() || self.gives_entity.is_some() || self.gives_nothing
+    }
+
+    /// What a write was answered, or why it was refused, with the name that was expected where that matters.
+    fn explained<T>(&self, answer: Result<T, Failure>, display_name: &str) -> Result<T, Failure> {
+        let naming = Naming {
+            prefix: &self.prefix.prefix,
+            display_name,
+        };
+        answer.map_err(|failure| match self.is_said() {
+            true => failure,
+            false => expected(failure, &naming),
+        })
+    }
+
     fn target(self, display_name: &str) -> TargetByName {
         if let Some(name) = self.gives_role {
             target(TargetKind::Role, name)
@@ -172,6 +190,56 @@ impl Gives {
             .target()
         }
     }
+}
+
+/// A refusal of what a name says, with the name that was expected.
+pub(super) fn expected(failure: Failure, naming: &Naming<'_>) -> Failure {
+    let Some(domain) = failure.fact("site_domain").map(str::to_owned) else {
+        return failure;
+    };
+    let prefix = naming.prefix;
+    let of_kind = |kind: &str, name: &str| format!("{prefix}/{domain}/{kind}/{name}");
+    let (role, entity) = (
+        of_kind("ROLE", "<role>"),
+        of_kind("BE", "<business entity>"),
+    );
+    match failure.reason() {
+        "TARGET_UNKNOWN" => match failure.fact("kind") {
+            Some("BUSINESS_ENTITY") => failure.beside(&format!("expected {entity}")),
+            _ => failure.beside(&format!("expected {role}")),
+        },
+        "TARGET_OF_ANOTHER_SITE" => match of_site(naming, &domain) {
+            Some(name) => failure.beside(&format!("expected {name}")),
+            None => failure,
+        },
+        "TARGET_MISSING" => {
+            // What stands last is mostly right.
+            let last = naming
+                .display_name
+                .rsplit('/')
+                .next()
+                .unwrap_or_default()
+                .trim();
+            let close = |names: Vec<String>, kind| {
+                closest(last, &names)
+                    .into_iter()
+                    .map(move |name| of_kind(kind, &name))
+            };
+            let roles = close(failure.names("roles"), "ROLE");
+            let entities = close(failure.names("business_entities"), "BE");
+            let close: Vec<String> = roles.chain(entities).collect();
+            failure
+                .beside(&format!("expected {role} or {entity}"))
+                .meant(&close)
+        }
+        _ => failure,
+    }
+}
+
+/// A name of the convention with this site's domain instead of its own.
+pub(super) fn of_site(naming: &Naming<'_>, domain: &str) -> Option<String> {
+    let rest = naming.display_name.splitn(3, '/').nth(2)?;
+    Some(format!("{}/{domain}/{rest}", naming.prefix))
 }
 
 /// A target of this kind and name, whatever the display name says.
@@ -229,15 +297,20 @@ pub(super) async fn run(settings: &Settings, command: Groups) -> Result<Outcome,
         } => {
             let request = CreateGroupRequest {
                 site: settings.site(),
-                target: Some(gives.target(&display_name)),
-                display_name,
+                target: Some(gives.clone().target(&display_name)),
+                display_name: display_name.clone(),
                 external_id: external_id.unwrap_or_default(),
                 member_ids: member_ids(settings, members).await?,
                 validate_only: dry_run.dry_run,
+                request_id: request_id(),
                 ..CreateGroupRequest::default()
             };
-            let request = settings.request(Purpose::Work, request)?;
-            let made = answer(settings, client.create_group(request).await)?;
+            let made = settings
+                .make(Purpose::Work, &request, async |request| {
+                    client.create_group(request).await
+                })
+                .await;
+            let made = gives.explained(made, &display_name)?;
             let group = made.group.unwrap_or_default();
             let object = json!({"group": json::group(&group, true)});
             print_write(
@@ -247,6 +320,7 @@ pub(super) async fn run(settings: &Settings, command: Groups) -> Result<Outcome,
                 Some(facts(&group)),
                 object,
             )
+            .await
         }
         Groups::Update {
             group,
@@ -271,8 +345,8 @@ pub(super) async fn run(settings: &Settings, command: Groups) -> Result<Outcome,
             let request = UpdateGroupRequest {
                 site: settings.site(),
                 group_id: found.id,
-                target: name.as_deref().map(|name| gives.target(name)),
-                display_name: name,
+                target: name.as_deref().map(|name| gives.clone().target(name)),
+                display_name: name.clone(),
                 external_id,
                 membership: moves.then_some(Membership::Delta(delta)),
                 without_members: true,
@@ -280,7 +354,8 @@ pub(super) async fn run(settings: &Settings, command: Groups) -> Result<Outcome,
                 ..UpdateGroupRequest::default()
             };
             let request = settings.request(Purpose::Work, request)?;
-            let updated = answer(settings, client.update_group(request).await)?;
+            let updated = answer(settings, client.update_group(request).await);
+            let updated = gives.explained(updated, name.as_deref().unwrap_or_default())?;
             let group = updated.group.unwrap_or_default();
             let object = json!({"group": json::group(&group, false)});
             print_write(
@@ -290,6 +365,7 @@ pub(super) async fn run(settings: &Settings, command: Groups) -> Result<Outcome,
                 Some(facts(&group)),
                 object,
             )
+            .await
         }
         Groups::Delete { group, dry_run } => {
             let found = find_group(settings, &group).await?;
@@ -302,7 +378,7 @@ pub(super) async fn run(settings: &Settings, command: Groups) -> Result<Outcome,
             let request = settings.request(Purpose::Work, request)?;
             let deleted = answer(settings, client.delete_group(request).await)?;
             let object = json!({"group": json::group(&found, false)});
-            print_write(settings, dry_run, deleted.receipt.as_ref(), None, object)
+            print_write(settings, dry_run, deleted.receipt.as_ref(), None, object).await
         }
         Groups::Lint {
             file,
@@ -393,4 +469,53 @@ fn table(groups: &[Group]) -> String {
         ]);
     }
     table.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::{Code, Status};
+    use tonic_types::{ErrorDetails, StatusExt};
+
+    use super::*;
+
+    #[test]
+    fn a_refused_name_is_answered_with_the_one_that_was_expected() {
+        let of = |display_name: &str, reason: &str, facts: &[(&str, &str)]| {
+            let facts = facts.iter().chain(&[("site_domain", "acme")]);
+            let facts = facts.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            let facts: std::collections::HashMap<_, _> = facts.collect();
+            let details = ErrorDetails::with_error_info(reason, "identity.roster", facts);
+            let status = Status::with_error_details(Code::InvalidArgument, "Wrong.", details);
+            let naming = Naming {
+                prefix: "CB",
+                display_name,
+            };
+            expected(Failure::of_call("x", &status), &naming).to_string()
+        };
+        let unknown = of(
+            "CB/acme/ROLE/Analist",
+            "TARGET_UNKNOWN",
+            &[("closest", "Analyst")],
+        );
+        assert!(unknown.contains("did you mean Analyst?"), "{unknown}");
+        assert!(
+            unknown.ends_with("expected CB/acme/ROLE/<role>"),
+            "{unknown}"
+        );
+        let other = of("CB/imp/BE/A/B", "TARGET_OF_ANOTHER_SITE", &[]);
+        assert!(other.ends_with("expected CB/acme/BE/A/B"), "{other}");
+        let facts = [
+            ("roles", "Admin\nAnalyst"),
+            ("business_entities", "EU GmbH"),
+        ];
+        let missing = of("CB/acme/Role/Analist", "TARGET_MISSING", &facts);
+        assert!(
+            missing.contains("expected CB/acme/ROLE/<role> or CB/acme/BE/<business entity>"),
+            "{missing}"
+        );
+        assert!(
+            missing.ends_with("did you mean CB/acme/ROLE/Analyst?"),
+            "{missing}"
+        );
+    }
 }

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{
     Outcome, answer,
     named::{compare, find_member},
-    print, print_write,
+    print, print_write, request_id,
 };
 use crate::{
     arguments::DryRun,
@@ -207,10 +207,14 @@ pub(super) async fn run(settings: &Settings, command: Members) -> Result<Outcome
                     ..Member::default()
                 }),
                 validate_only: dry_run.dry_run,
+                request_id: request_id(),
                 ..CreateMemberRequest::default()
             };
-            let request = settings.request(Purpose::Work, request)?;
-            let made = answer(settings, members.create_member(request).await)?;
+            let made = settings
+                .make(Purpose::Work, &request, async |request| {
+                    members.create_member(request).await
+                })
+                .await?;
             let member = made.member.unwrap_or_default();
             let object = json!({"member": json::member(&member)});
             print_write(
@@ -220,6 +224,7 @@ pub(super) async fn run(settings: &Settings, command: Members) -> Result<Outcome
                 Some(facts(&member)),
                 object,
             )
+            .await
         }
         Members::Update {
             member,
@@ -273,7 +278,7 @@ pub(super) async fn run(settings: &Settings, command: Members) -> Result<Outcome
             let request = settings.request(Purpose::Work, request)?;
             let deleted = answer(settings, members.delete_member(request).await)?;
             let object = json!({"member": json::member(&found)});
-            print_write(settings, dry_run, deleted.receipt.as_ref(), None, object)
+            print_write(settings, dry_run, deleted.receipt.as_ref(), None, object).await
         }
     }
 }
@@ -356,6 +361,7 @@ async fn update(
         Some(facts(&member)),
         object,
     )
+    .await
 }
 
 fn facts(member: &Member) -> String {

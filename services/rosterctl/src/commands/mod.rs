@@ -14,12 +14,16 @@ pub(crate) mod roles;
 pub(crate) mod sites;
 pub(crate) mod transfer;
 
-use std::io::{self, Write};
+use std::{
+    collections::HashMap,
+    io::{self, Write},
+};
 
 use clap::CommandFactory;
 use identity_proto::v1::Receipt;
 use serde_json::{Value, json};
 use tonic::{Response, Status};
+use uuid::Uuid;
 
 use crate::{
     arguments::{Arguments, Command, DryRun, Output},
@@ -89,6 +93,11 @@ fn answer<T>(settings: &Settings, outcome: Result<Response<T>, Status>) -> Resul
     outcome.map(Response::into_inner).map_err(failed)
 }
 
+/// Names a request that makes something, so that it can be sent again safely.
+fn request_id() -> String {
+    Uuid::new_v4().to_string()
+}
+
 /// Prints an answer: for people, or for programs.
 fn print(
     settings: &Settings,
@@ -104,7 +113,7 @@ fn print(
 }
 
 /// Prints what a write did: what it was about (none where that is gone), and its effect.
-fn print_write(
+async fn print_write(
     settings: &Settings,
     DryRun { dry_run }: DryRun,
     receipt: Option<&Receipt>,
@@ -113,8 +122,12 @@ fn print_write(
 ) -> Result<Outcome, Failure> {
     object["receipt"] = json::receipt(receipt);
     object["dry_run"] = json!(dry_run);
+    let names = match (settings.output, receipt) {
+        (Output::Table, Some(receipt)) => named::user_names(settings, &show::named(receipt)).await,
+        _ => HashMap::new(),
+    };
     let text = || {
-        let effect = Some(show::receipt(receipt, dry_run));
+        let effect = Some(show::receipt(receipt, dry_run, &names));
         let parts = [table, effect].into_iter().flatten();
         parts.collect::<Vec<_>>().join("\n\n")
     };

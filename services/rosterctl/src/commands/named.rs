@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use clap::Args;
 use identity_forms::names::closest;
 use identity_proto::v1::{
-    AccessTarget, BatchGetMembersRequest, BusinessEntity, Comparison, Filter, GetMemberRequest,
-    Group, ListBusinessEntitiesRequest, ListGroupsRequest, ListRolesRequest, Member, MemberRef,
-    NamedRef, Operator, Role, access_target,
-    business_entity_service_client::BusinessEntityServiceClient, comparison, filter::Node,
-    group_service_client::GroupServiceClient, member_ref::Ref,
+    AccessTarget, BatchGetMembersRequest, BusinessEntity, Comparison, Denial, Filter,
+    GetMemberRequest, Group, ListBusinessEntitiesRequest, ListGroupsRequest, ListMembersRequest,
+    ListPermissionsRequest, ListRolesRequest, Member, MemberRef, NamedRef, Operator, Permission,
+    Role, access_target, business_entity_service_client::BusinessEntityServiceClient, comparison,
+    filter::Node, group_service_client::GroupServiceClient, member_ref::Ref,
     member_service_client::MemberServiceClient, role_service_client::RoleServiceClient,
 };
 use roster_folding::key;
@@ -18,11 +18,134 @@ use uuid::Uuid;
 use super::answer;
 use crate::{
     connection::{Purpose, Settings},
-    failure::Failure,
+    failure::{Failure, did_you_mean},
 };
 
 /// How many members identity reads at once.
 pub(super) const LOOKED_UP: usize = 500;
+
+/// How many members are looked through for one who may be meant.
+const LOOKED_THROUGH: i32 = 1000;
+
+/// The names that a command was given, some of which the site may not have.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Asked {
+    pub(super) member: Option<String>,
+    pub(super) role: Option<String>,
+    pub(super) entity: Option<String>,
+    pub(super) permissions: Vec<String>,
+}
+
+impl Asked {
+    /// A refusal, and where it is that a name is unknown, the names that come close. Where those can't be read, with
+    /// a token that may not, it is the refusal alone.
+    pub(super) async fn suggest(&self, settings: &Settings, failure: Failure) -> Failure {
+        let of_permission = failure.is("FIELD_INVALID")
+            && failure
+                .fact("field")
+                .is_some_and(|field| field.contains("permission"));
+        let close = match failure.reason() {
+            "MEMBER_NOT_FOUND" => self.close_members(settings).await,
+            "ROLE_NOT_FOUND" => self.close_roles(settings).await,
+            "BUSINESS_ENTITY_NOT_FOUND" => self.close_entities(settings).await,
+            _ if of_permission => self.close_permissions(settings).await,
+            _ => return failure,
+        };
+        failure.meant(&close)
+    }
+
+    /// The failure of a question that is answered with no because a name is unknown; none where it is not.
+    pub(super) async fn unknown(
+        &self,
+        settings: &Settings,
+        denials: impl Iterator<Item = Denial>,
+        is_past: bool,
+    ) -> Option<Failure> {
+        let mut messages = Vec::new();
+        for denial in denials {
+            let (what, name, close) = match denial {
+                Denial::MemberUnknown => {
+                    ("member", &self.member, self.close_members(settings).await)
+                }
+                Denial::RoleUnknown => ("role", &self.role, self.close_roles(settings).await),
+                Denial::BusinessEntityUnknown => {
+                    let close = self.close_entities(settings).await;
+                    ("business entity", &self.entity, close)
+                }
+                _ => continue,
+            };
+            let name = name.as_deref().unwrap_or_default();
+            let mut message = match is_past {
+                false => format!("the site has no {what} {name:?}"),
+                true => format!("the site had no {what} {name:?} then"),
+            };
+            if !close.is_empty() {
+                message.push_str(&format!("; {}", did_you_mean(&close)));
+            }
+            messages.push(message);
+        }
+        (!messages.is_empty()).then(|| Failure::not_found(messages.join("\n  ")))
+    }
+
+    async fn close_members(&self, settings: &Settings) -> Vec<String> {
+        // Of the same domain: at any other the person would be another one.
+        let Some((local, domain)) = self
+            .member
+            .as_deref()
+            .and_then(|name| name.rsplit_once('@'))
+        else {
+            return Vec::new();
+        };
+        let at = format!("@{domain}");
+        let request = ListMembersRequest {
+            site: settings.site(),
+            filter: Some(compare(
+                "user_name",
+                Operator::EndsWith,
+                comparison::Value::Text(at.clone()),
+            )),
+            page_size: Some(LOOKED_THROUGH),
+            ..ListMembersRequest::default()
+        };
+        let Ok(channel) = settings.channel() else {
+            return Vec::new();
+        };
+        let mut client =
+            MemberServiceClient::new(channel).max_decoding_message_size(super::LARGEST_ANSWER);
+        let list = settings.call(Purpose::Work, &request, async |request| {
+            client.list_members(request).await
+        });
+        let list = list.await.map(|list| list.members).unwrap_or_default();
+        let known = list
+            .iter()
+            .filter_map(|member| member.user_name.rsplit_once('@'));
+        let known: Vec<String> = known.map(|(local, _)| local.to_owned()).collect();
+        let close = closest(local, &known);
+        close.iter().map(|local| format!("{local}{at}")).collect()
+    }
+
+    async fn close_roles(&self, settings: &Settings) -> Vec<String> {
+        let known = roles(settings).await.unwrap_or_default();
+        let known: Vec<String> = known.into_iter().map(|role| role.name).collect();
+        closest(self.role.as_deref().unwrap_or_default(), &known)
+    }
+
+    async fn close_entities(&self, settings: &Settings) -> Vec<String> {
+        let known = entities(settings).await.unwrap_or_default();
+        let known: Vec<String> = known.into_iter().map(|entity| entity.name).collect();
+        closest(self.entity.as_deref().unwrap_or_default(), &known)
+    }
+
+    async fn close_permissions(&self, settings: &Settings) -> Vec<String> {
+        let known = permissions(settings).await.unwrap_or_default();
+        let known: Vec<String> = known
+            .into_iter()
+            .map(|permission| permission.name)
+            .collect();
+        let unknown = self.permissions.iter().filter(|name| !known.contains(name));
+        unknown.flat_map(|name| closest(name, &known)).collect()
+    }
+}
 
 /// A role or a business entity.
 #[derive(Args, Clone, Debug)]
@@ -41,6 +164,16 @@ impl TargetArgs {
     pub(super) fn target(self) -> Option<AccessTarget> {
         target(self.role, self.entity)
     }
+
+    /// What was named, of this member.
+    pub(super) fn asked(&self, member: &str) -> Asked {
+        Asked {
+            member: Some(member.to_owned()),
+            role: self.role.clone(),
+            entity: self.entity.clone(),
+            ..Asked::default()
+        }
+    }
 }
 
 /// A role, a business entity, or neither.
@@ -56,6 +189,16 @@ pub(crate) struct TargetFilter {
 }
 
 impl TargetFilter {
+    /// What was named, of this member, if one was.
+    pub(super) fn asked(&self, member: Option<&str>) -> Asked {
+        Asked {
+            member: member.map(str::to_owned),
+            role: self.role.clone(),
+            entity: self.entity.clone(),
+            ..Asked::default()
+        }
+    }
+
     /// What was named, for a request.
     pub(super) fn target(self) -> Option<AccessTarget> {
         target(self.role, self.entity)
@@ -97,6 +240,10 @@ pub(super) fn named(text: String) -> NamedRef {
 
 /// The member of this user name or id.
 pub(super) async fn find_member(settings: &Settings, name: String) -> Result<Member, Failure> {
+    let asked = Asked {
+        member: Some(name.clone()),
+        ..Asked::default()
+    };
     let request = GetMemberRequest {
         site: settings.site(),
         member: Some(member(name)),
@@ -104,8 +251,40 @@ pub(super) async fn find_member(settings: &Settings, name: String) -> Result<Mem
     };
     let request = settings.request(Purpose::Work, request)?;
     let mut members = MemberServiceClient::new(settings.channel()?);
-    let found = answer(settings, members.get_member(request).await)?;
-    Ok(found.member.unwrap_or_default())
+    match answer(settings, members.get_member(request).await) {
+        Ok(found) => Ok(found.member.unwrap_or_default()),
+        Err(failure) => Err(asked.suggest(settings, failure).await),
+    }
+}
+
+/// The user names of these members, by id; without those that are gone or can't be read with this token.
+pub(super) async fn user_names(settings: &Settings, ids: &[&str]) -> HashMap<String, String> {
+    let mut names = HashMap::new();
+    let Ok(channel) = settings.channel() else {
+        return names;
+    };
+    let mut members =
+        MemberServiceClient::new(channel).max_decoding_message_size(super::LARGEST_ANSWER);
+    for some in ids.chunks(LOOKED_UP) {
+        let named = |id: &&str| MemberRef {
+            r#ref: Some(Ref::Id((*id).to_owned())),
+        };
+        let request = BatchGetMembersRequest {
+            site: settings.site(),
+            members: some.iter().map(named).collect(),
+            ..BatchGetMembersRequest::default()
+        };
+        let found = settings.call(Purpose::Work, &request, async |request| {
+            members.batch_get_members(request).await
+        });
+        let found = found.await.map(|found| found.members).unwrap_or_default();
+        names.extend(
+            found
+                .into_iter()
+                .map(|member| (member.id, member.user_name)),
+        );
+    }
+    names
 }
 
 /// The members who have one of these user names, by the key of the name.
@@ -161,10 +340,16 @@ pub(super) async fn member_ids(
     if unknown.is_empty() {
         Ok(ids.into_iter().filter_map(Result::ok).collect())
     } else {
-        Err(Failure::not_found(format!(
-            "no members of the site: {}",
-            unknown.join(", ")
-        )))
+        let asked = Asked {
+            // For one a name that comes close is read, not for a whole list.
+            member: unknown.first().filter(|_| unknown.len() == 1).cloned(),
+            ..Asked::default()
+        };
+        let close = asked.close_members(settings).await;
+        Err(
+            Failure::not_found(format!("no members of the site: {}", unknown.join(", ")))
+                .meant(&close),
+        )
     }
 }
 
@@ -179,6 +364,16 @@ pub(super) async fn roles(settings: &Settings) -> Result<Vec<Role>, Failure> {
         client.list_roles(request).await
     });
     Ok(list.await?.roles)
+}
+
+/// The catalogue of permissions.
+pub(super) async fn permissions(settings: &Settings) -> Result<Vec<Permission>, Failure> {
+    let request = ListPermissionsRequest::default();
+    let mut client = RoleServiceClient::new(settings.channel()?);
+    let list = settings.call(Purpose::Work, &request, async |request| {
+        client.list_permissions(request).await
+    });
+    Ok(list.await?.permissions)
 }
 
 /// The site's business entities.
@@ -268,7 +463,7 @@ fn pick<T>(
         let close = closest(wanted, &names);
         let hint = match close.is_empty() {
             true => String::new(),
-            false => format!("; did you mean {}?", close.join(" or ")),
+            false => format!("; {}", did_you_mean(&close)),
         };
         Failure::not_found(format!("the site has no {kind} {wanted:?}{hint}"))
     })

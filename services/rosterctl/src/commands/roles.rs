@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use identity_proto::v1::{
-    CreateRoleRequest, DeleteRoleRequest, ListPermissionsRequest, Role, UpdateRoleRequest,
+    CreateRoleRequest, DeleteRoleRequest, Role, UpdateRoleRequest,
     role_service_client::RoleServiceClient,
 };
 use prost_types::FieldMask;
@@ -10,8 +10,8 @@ use serde_json::json;
 
 use super::{
     Outcome, answer,
-    named::{find_role, roles},
-    print, print_write,
+    named::{Asked, find_role, permissions, roles},
+    print, print_write, request_id,
 };
 use crate::{
     arguments::DryRun,
@@ -114,6 +114,10 @@ pub(super) async fn run(settings: &Settings, command: Roles) -> Result<Outcome, 
             permissions,
             dry_run,
         } => {
+            let asked = Asked {
+                permissions: permissions.clone(),
+                ..Asked::default()
+            };
             let role = Role {
                 name,
                 permissions,
@@ -123,10 +127,18 @@ pub(super) async fn run(settings: &Settings, command: Roles) -> Result<Outcome, 
                 site: settings.site(),
                 role: Some(role),
                 validate_only: dry_run.dry_run,
+                request_id: request_id(),
                 ..CreateRoleRequest::default()
             };
-            let request = settings.request(Purpose::Work, request)?;
-            let made = answer(settings, client.create_role(request).await)?;
+            let made = settings
+                .make(Purpose::Work, &request, async |request| {
+                    client.create_role(request).await
+                })
+                .await;
+            let made = match made {
+                Ok(made) => made,
+                Err(failure) => return Err(asked.suggest(settings, failure).await),
+            };
             let role = made.role.unwrap_or_default();
             let object = json!({"role": json::role(&role)});
             print_write(
@@ -136,6 +148,7 @@ pub(super) async fn run(settings: &Settings, command: Roles) -> Result<Outcome, 
                 Some(facts(&role)),
                 object,
             )
+            .await
         }
         Roles::Update {
             role,
@@ -145,6 +158,10 @@ pub(super) async fn run(settings: &Settings, command: Roles) -> Result<Outcome, 
             dry_run,
         } => {
             let found = find_role(settings, &role).await?;
+            let asked = Asked {
+                permissions: add.clone(),
+                ..Asked::default()
+            };
             let mut paths = Vec::new();
             let mut values = Role::default();
             if let Some(name) = name {
@@ -176,7 +193,10 @@ pub(super) async fn run(settings: &Settings, command: Roles) -> Result<Outcome, 
                 validate_only: dry_run.dry_run,
             };
             let request = settings.request(Purpose::Work, request)?;
-            let updated = answer(settings, client.update_role(request).await)?;
+            let updated = match answer(settings, client.update_role(request).await) {
+                Ok(updated) => updated,
+                Err(failure) => return Err(asked.suggest(settings, failure).await),
+            };
             let role = updated.role.unwrap_or_default();
             let object = json!({"role": json::role(&role)});
             print_write(
@@ -186,10 +206,10 @@ pub(super) async fn run(settings: &Settings, command: Roles) -> Result<Outcome, 
                 Some(facts(&role)),
                 object,
             )
+            .await
         }
         Roles::Permissions => {
-            let request = settings.request(Purpose::Work, ListPermissionsRequest::default())?;
-            let list = answer(settings, client.list_permissions(request).await)?.permissions;
+            let list = permissions(settings).await?;
             print(
                 settings,
                 || {
@@ -219,7 +239,7 @@ pub(super) async fn run(settings: &Settings, command: Roles) -> Result<Outcome, 
             let request = settings.request(Purpose::Work, request)?;
             let deleted = answer(settings, client.delete_role(request).await)?;
             let object = json!({"role": json::role(&found)});
-            print_write(settings, dry_run, deleted.receipt.as_ref(), None, object)
+            print_write(settings, dry_run, deleted.receipt.as_ref(), None, object).await
         }
     }
 }

@@ -8,7 +8,7 @@ use identity_proto::v1::{
 use prost_types::FieldMask;
 use serde_json::{Value, json};
 
-use super::{Outcome, answer, print, print_write};
+use super::{Outcome, answer, print, print_write, request_id};
 use crate::{
     arguments::DryRun,
     connection::{Purpose, Settings},
@@ -141,10 +141,14 @@ pub(super) async fn run(settings: &Settings, command: Sites) -> Result<Outcome, 
                 owner: Some(owner),
                 outside_groups: OutsideGroups::from(outside_groups).into(),
                 validate_only: dry_run.dry_run,
+                request_id: request_id(),
                 ..CreateSiteRequest::default()
             };
-            let request = settings.request(Purpose::Administer, request)?;
-            let made = answer(settings, sites.create_site(request).await)?;
+            let made = settings
+                .make(Purpose::Administer, &request, async |request| {
+                    sites.create_site(request).await
+                })
+                .await?;
             let site = made.site.unwrap_or_default();
             let owner = made.owner.unwrap_or_default();
             let mut object = object(&site);
@@ -157,6 +161,7 @@ pub(super) async fn run(settings: &Settings, command: Sites) -> Result<Outcome, 
                 Some(table),
                 object,
             )
+            .await
         }
         Sites::List => {
             let list = list(settings).await?;
@@ -226,6 +231,7 @@ pub(super) async fn run(settings: &Settings, command: Sites) -> Result<Outcome, 
                 Some(table(&site)),
                 object(&site),
             )
+            .await
         }
         Sites::Divide {
             unassigned_reach,
@@ -248,6 +254,7 @@ pub(super) async fn run(settings: &Settings, command: Sites) -> Result<Outcome, 
                 Some(table(&site)),
                 object(&site),
             )
+            .await
         }
     }
 }

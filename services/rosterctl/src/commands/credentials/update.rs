@@ -8,9 +8,9 @@ use identity_proto::v1::{
 };
 use prost_types::FieldMask;
 
-use super::{from_now, object, one, site};
+use super::{object, one, site};
 use crate::{
-    arguments::{DryRun, parse_time},
+    arguments::{DryRun, in_time, parse_time},
     commands::{Outcome, answer, print_write},
     connection::{Purpose, Settings},
     failure::Failure,
@@ -51,7 +51,7 @@ pub(super) async fn run(settings: &Settings, update: Update) -> Result<Outcome, 
         paths.push("label".to_owned());
     }
     if update.expires_in.is_some() || update.no_expiry {
-        values.expire_time = update.expires_in.map(from_now);
+        values.expire_time = update.expires_in.map(in_time);
         paths.push("expire_time".to_owned());
     }
     if update.certificate_name.is_some() || update.any_certificate {
@@ -84,4 +84,5 @@ pub(super) async fn run(settings: &Settings, update: Update) -> Result<Outcome, 
         Some(one(&credential)),
         object(&credential),
     )
+    .await
 }

@@ -1,7 +1,8 @@
 //! The groups of the site: whether each gives something, and what the names of those that do not were meant to say.
 
 use group_convention::Naming;
-use identity_proto::v1::{Group, OutsideGroups, TargetKind};
+use identity_proto::v1::{Group, OutsideGroups, TargetKind, access_target::Target};
+use roster_folding::key;
 
 use super::{Finding, identity::Patient};
 use crate::{commands::groups, connection::Settings, show};
@@ -55,12 +56,22 @@ fn judge(groups: &[Group], prefix: &str, domain: &str, outside: OutsideGroups) -
                 names(&meant)
             ),
             format!(
-                "rename them in the identity provider, to {example}; `rosterctl groups lint` tells what is wrong"
+                "rename them in the identity provider, to {example}; `rosterctl groups lint` tells what is wrong. \
+                 Where the names are right, set the facade's ROSTER_GROUP_PREFIX to {prefix}"
             ),
         );
     }
     if groups.is_empty() {
         return Finding::good(CHECK, "there are no groups yet");
+    }
+    if let (true, Some(other)) = (others.is_empty(), other_prefix(groups, prefix, domain)) {
+        return Finding::look(
+            CHECK,
+            format!(
+                "{all}; there are names that the facade understood, and begin with {other:?}, not with {prefix:?}"
+            ),
+            "say the prefix that the facade is set to with --prefix (ROSTER_GROUP_PREFIX), or correct the facade's",
+        );
     }
     match (others.is_empty(), outside) {
         (true, _) => Finding::good(
@@ -84,6 +95,26 @@ fn judge(groups: &[Group], prefix: &str, domain: &str, outside: OutsideGroups) -
             format!("rename them in the identity provider, to {example}, or delete them"),
         ),
     }
+}
+
+/// Another first part than the expected one, in the name of a group that gives what the rest of its name says.
+fn other_prefix<'a>(groups: &'a [Group], prefix: &str, domain: &str) -> Option<&'a str> {
+    groups.iter().find_map(|group| {
+        let (first, _) = group.display_name.split_once('/')?;
+        let naming = Naming {
+            prefix: first,
+            display_name: &group.display_name,
+        };
+        let said = naming.target();
+        let (kind, name) = match group.target.as_ref()?.target.as_ref()? {
+            Target::Role(role) => (TargetKind::Role, &role.name),
+            Target::BusinessEntity(entity) => (TargetKind::BusinessEntity, &entity.name),
+        };
+        let follows = said.kind() == kind
+            && key(&said.name) == key(name)
+            && key(&said.site_domain) == key(domain);
+        (follows && first != prefix).then_some(first)
+    })
 }
 
 fn names(groups: &[&Group]) -> String {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{Request, Uri, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
+use identity_proto::v1::GetCallerResponse;
 use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -17,7 +18,7 @@ use tokio_rustls::{
     rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
 };
 
-use super::{Finding, PATIENCE, identity::Patient};
+use super::{Finding, PATIENCE, Verdict, identity::Patient};
 use crate::connection::{Purpose, Settings};
 
 const CHECK: &str = "facade";
@@ -63,22 +64,47 @@ pub(super) async fn check(settings: &Settings, patient: &Patient, url: &str) -> 
             "correct --facade (ROSTER_PUBLIC_URL): it is what is before /<domain>/scim/v2",
         );
     };
+    let mut faults = Vec::new();
     if !location.starts_with(&format!("{base}/")) {
-        return Finding::wrong(
+        faults.push(Finding::wrong(
             CHECK,
             format!("answers at {base}, and tells clients that it is at {location}"),
             "set the facade's ROSTER_PUBLIC_URL to the URL that clients know it by",
-        );
+        ));
     }
-    let (Some(site), Some(token)) = (site, settings.token(Purpose::Work)) else {
-        return Finding::good(
+    let behind = match (site, settings.token(Purpose::Work)) {
+        (Some(site), Some(token)) => behind(base, &site.domain, token, caller).await,
+        _ => Finding::good(
             CHECK,
             format!(
                 "answers at {base}; whether it reaches identity shows with a site and its token"
             ),
-        );
+        ),
     };
-    let groups = format!("{base}/{}/scim/v2/Groups?count=0", site.domain);
+    if behind.verdict == Verdict::Wrong {
+        faults.push(behind.clone());
+    }
+    all(faults).unwrap_or(behind)
+}
+
+/// One finding that tells all of these.
+fn all(faults: Vec<Finding>) -> Option<Finding> {
+    let remedies: Vec<String> = faults
+        .iter()
+        .filter_map(|fault| fault.remedy.clone())
+        .collect();
+    let whats: Vec<String> = faults.into_iter().map(|fault| fault.what).collect();
+    (!whats.is_empty()).then(|| Finding::wrong(CHECK, whats.join("; "), remedies.join("; ")))
+}
+
+/// What is behind a facade that answers: the identity that takes our token, another, or none.
+async fn behind(
+    base: &str,
+    domain: &str,
+    token: &str,
+    caller: Option<&GetCallerResponse>,
+) -> Finding {
+    let groups = format!("{base}/{domain}/scim/v2/Groups?count=0");
     let pinned = caller
         .and_then(|caller| caller.credential.as_ref())
         .is_some_and(|credential| !credential.certificate_name.is_empty());
@@ -98,7 +124,7 @@ pub(super) async fn check(settings: &Settings, patient: &Patient, url: &str) -> 
         ),
         Ok(429) => Finding::wrong(
             CHECK,
-            format!("answers at {base}, and does not reach identity, or is overloaded"),
+            format!("{base} does not reach identity, or is overloaded"),
             "look at identity (above), at the facade's ROSTER_IDENTITY_URL and at its log",
         ),
         Ok(status) => Finding::wrong(

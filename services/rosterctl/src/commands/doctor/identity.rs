@@ -14,7 +14,7 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-use super::{Finding, PATIENCE};
+use super::{Finding, PATIENCE, Verdict};
 use crate::{
     connection::{Purpose, Settings},
     failure::Failure,
@@ -23,6 +23,9 @@ use crate::{
 
 /// How long before its end a credential deserves a look.
 pub(super) const SOON: i64 = 14;
+
+/// What identity says where its database is a standby, or read-only.
+const TAKES_NO_WRITES: &str = "takes no writes";
 
 /// What identity says of itself, and whom it takes us for.
 #[derive(Debug)]
@@ -126,7 +129,7 @@ impl Patient {
                 failure.to_string(),
                 "start it, or correct --addr (ROSTER_GRPC_ADDR) and the ROSTER_IDENTITY_ files of TLS",
             ),
-            Ok(ServingStatus::Serving) => {
+            Ok(ServingStatus::Serving) if self.not_ready().is_none() => {
                 let build = self.diagnosis.as_ref().map_or(String::new(), |timed| {
                     let answer = &timed.answer;
                     format!(", version {} (commit {})", answer.version, answer.commit)
@@ -134,33 +137,60 @@ impl Patient {
                 Finding::good(CHECK, format!("serves at {addr}{build}"))
             }
             Ok(_) => {
-                let part =
-                    [self.database, self.migrations].contains(&Some(ServingStatus::NotServing));
-                let remedy = match part {
+                let below = [self.database(), self.migrations()];
+                let remedy = match below.iter().any(|found| found.verdict == Verdict::Wrong) {
                     true => "see below",
                     false => "wait, if it is starting or stopping; otherwise look at its log",
                 };
+                let why = self
+                    .not_ready()
+                    .map_or(String::new(), |why| format!(": {why}"));
                 Finding::wrong(
                     CHECK,
-                    format!("answers at {addr}, and is not ready"),
+                    format!("answers at {addr}, and is not ready{why}"),
                     remedy,
                 )
             }
         }
     }
 
+    /// Why the process that answers is not ready, in its own words; none where it is, or does not say.
+    fn not_ready(&self) -> Option<&str> {
+        let timed = self.diagnosis.as_ref().ok()?;
+        Some(timed.answer.not_ready.as_str()).filter(|why| !why.is_empty())
+    }
+
     fn database(&self) -> Finding {
         const CHECK: &str = "database";
         match (&self.diagnosis, self.database) {
+            // It answers what is read, and can't be worked with.
+            (Ok(timed), Some(ServingStatus::NotServing)) => {
+                let why = self.not_ready().unwrap_or("identity can't work with it");
+                let remedy = match why.contains(TAKES_NO_WRITES) {
+                    true => {
+                        "promote it, or let identity's DATABASE_URL name the primary; if it is the primary, take \
+                         default_transaction_read_only off"
+                    }
+                    false => {
+                        "look at the database's log and identity's: does it take another connection?"
+                    }
+                };
+                Finding::wrong(
+                    CHECK,
+                    format!("PostgreSQL {}: {why}", timed.answer.database_version),
+                    remedy,
+                )
+            }
             (Ok(timed), _) => Finding::good(
                 CHECK,
                 format!("answers, PostgreSQL {}", timed.answer.database_version),
             ),
             (_, Some(ServingStatus::Serving)) => Finding::good(CHECK, "answers identity"),
+            // Without a diagnosis a database that is away and one that takes no writes look alike.
             (_, Some(ServingStatus::NotServing)) => Finding::wrong(
                 CHECK,
-                "does not answer identity",
-                "start it, or correct identity's DATABASE_URL; identity's log says what it was told",
+                "does not answer identity, or takes no writes",
+                "start it or promote it, or correct identity's DATABASE_URL; identity's log says what it was told",
             ),
             _ => Finding::unknown(CHECK, "identity does not say"),
         }
@@ -171,12 +201,18 @@ impl Patient {
         const REMEDY: &str = "run `identity migrate` with the release that serves";
         if let Ok(timed) = &self.diagnosis {
             let answer = &timed.answer;
-            return match answer.missing_migrations.as_slice() {
-                [] => Finding::good(
+            let missing = &answer.missing_migrations;
+            return match (missing.is_empty(), self.migrations) {
+                (true, Some(ServingStatus::NotServing)) => Finding::wrong(
+                    CHECK,
+                    self.not_ready().unwrap_or("identity can't read them"),
+                    "let the user of identity's DATABASE_URL read them; if somebody migrates just now, look again",
+                ),
+                (true, _) => Finding::good(
                     CHECK,
                     format!("all are there, up to {}", answer.schema_version),
                 ),
-                missing => Finding::wrong(
+                (false, _) => Finding::wrong(
                     CHECK,
                     format!("the database lacks {}", missing.join(", ")),
                     REMEDY,

@@ -91,7 +91,7 @@ pub(crate) struct Tail {
     /// Of all sites; takes a token of all sites
     #[arg(long)]
     all_sites: bool,
-    /// Keep in this file how far it came, and go on from there if the file is there
+    /// Keep in this file how far it came, and go on from there if the file is there; always with the same kinds
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
     /// End after so many events
@@ -104,6 +104,14 @@ pub(super) async fn run(settings: &Settings, command: Events) -> Result<Outcome,
         Events::List(list) => list,
         Events::Tail(tail) => return tail::run(settings, tail).await,
     };
+    let moment = |time: &Timestamp| (time.seconds, time.nanos);
+    if let (Some(from), Some(to)) = (&list.from, &list.to)
+        && moment(from) >= moment(to)
+    {
+        return Err(Failure::usage(
+            "nothing is at or after --from and before --to: the one must be before the other",
+        ));
+    }
     let request = ListEventsRequest {
         site: settings.site(),
         after: list.after.unwrap_or_default(),

@@ -3,7 +3,8 @@
 use std::{fs, io, path::Path, time::Duration};
 
 use identity_proto::v1::{
-    Event, WatchEventsRequest, WatchEventsResponse, event_service_client::EventServiceClient,
+    Event, GetCallerRequest, WatchEventsRequest, WatchEventsResponse,
+    credential_service_client::CredentialServiceClient, event_service_client::EventServiceClient,
     watch_events_request::Start, watch_events_response::Message,
 };
 use serde_json::json;
@@ -13,7 +14,7 @@ use tonic_types::StatusExt;
 use super::{Tail, whom::Names};
 use crate::{
     arguments::Output,
-    commands::{LARGEST_ANSWER, Outcome, write_out},
+    commands::{LARGEST_ANSWER, Outcome, answer, write_out},
     connection::{Purpose, Settings, is_away},
     failure::Failure,
     json, show,
@@ -29,6 +30,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(settings: &Settings, command: Tail) -> Result<Outcome, Failure> {
+    if command.all_sites {
+        check_speaks_for_all(settings).await?;
+    }
     let kept = command
         .state
         .as_deref()
@@ -82,13 +86,36 @@ pub(super) async fn run(settings: &Settings, command: Tail) -> Result<Outcome, F
             },
         };
         if !began || !is_away(&ended) {
-            return Err(Failure::of_call(settings.addr(), &ended));
+            let failure = Failure::of_call(settings.addr(), &ended);
+            return Err(match &command.state {
+                Some(file) if failure.is("RESUME_TOKEN_INVALID") => failure.beside(&format!(
+                    "{} says where to go on, and holds for the same --kind, site and database only: give the kinds \
+                     that it was written with, or begin anew with another file",
+                    file.display()
+                )),
+                _ => failure,
+            });
         }
         let asked = ended
             .get_details_retry_info()
             .and_then(|info| info.retry_delay);
         tokio::time::sleep(asked.unwrap_or(pause).min(LONGEST_PAUSE)).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Refuses a token of one site: a watch with it that names none would follow that one, and look as if nothing
+/// happened elsewhere.
+async fn check_speaks_for_all(settings: &Settings) -> Result<(), Failure> {
+    let request = settings.request(Purpose::Work, GetCallerRequest::default())?;
+    let mut client = CredentialServiceClient::new(settings.channel()?);
+    let caller = answer(settings, client.get_caller(request).await)?;
+    match caller.credential {
+        Some(credential) if !credential.site_id.is_empty() => Err(Failure::token(format!(
+            "--all-sites takes a token of all sites, and this one speaks for the site {} only",
+            caller.site.unwrap_or_default().domain
+        ))),
+        _ => Ok(()),
     }
 }
 

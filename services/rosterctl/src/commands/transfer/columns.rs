@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use super::files::ERROR;
+
 /// One column of CSV, or one path into an object of JSON Lines.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) struct Column {
@@ -140,6 +142,10 @@ impl Row {
     ) -> Result<(), String> {
         for (name, value) in object {
             let path = format!("{before}{name}");
+            // Of a file of refused rows.
+            if path == ERROR {
+                continue;
+            }
             match (columns.iter().find(|column| column.path == path), value) {
                 (Some(column), value) => self.0.push((column, checked(column, value.clone())?)),
                 (None, Value::Object(inner)) if is_part(columns, &path) => {

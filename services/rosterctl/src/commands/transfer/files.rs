@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufRead, BufReader, BufWriter, Read, Write},
+    io::{self, BufRead, BufReader, BufWriter, Cursor, Read, Write},
     path::{Path, PathBuf},
 };
 
@@ -47,21 +47,57 @@ pub(super) struct Place {
     pub(super) byte: u64,
 }
 
-/// A row, or what is wrong with it, and where it stands.
-pub(super) type ReadRow = (Place, Result<Row, String>);
+/// Stands behind the last row of CSV. Where it does not come as a row of its own, a quote was left open.
+const END: &str = "\u{1}the rows end here";
+
+/// The columns without which no row can be told from another.
+const KNOWN_BY: [&str; 2] = ["user_name", "display_name"];
+
+/// What some programs begin a file of UTF-8 with.
+const BOM: char = '\u{feff}';
+
+/// What text is to be done with that has bytes of another encoding.
+const NOT_UTF_8: &str = "not UTF-8: save the file in that encoding";
+
+/// What a file of refused rows says of each, before the row's own columns; passed over where it is imported.
+pub(super) const ABOUT: [&str; 5] = ["row", "line", "name", "reason", "message"];
+
+/// The object of JSON Lines that has that, and the first part of the columns of CSV.
+pub(super) const ERROR: &str = "error";
+
+/// A row as it stands in the file, to be written as it is where it is refused.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Raw {
+    /// Of CSV, without what a file of refused rows has put before it.
+    Cells(Vec<String>),
+    /// Of JSON Lines.
+    Line(String),
+}
+
+/// How a file spells its rows.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Shape {
+    /// With these columns.
+    Csv(Vec<&'static str>),
+    Jsonl,
+}
+
+/// A row, or what is wrong with it, and where and how it stands.
+pub(super) type ReadRow = (Place, Raw, Result<Row, String>);
 
 /// The rows of a file, one after the other.
 pub(super) enum Reader {
     Csv {
         reader: csv::Reader<Box<dyn Read>>,
-        columns: Vec<&'static Column>,
-        record: csv::StringRecord,
+        /// None: one of those that are passed over.
+        columns: Vec<Option<&'static Column>>,
+        record: csv::ByteRecord,
         place: Place,
     },
     Jsonl {
         reader: BufReader<Box<dyn Read>>,
         columns: &'static [Column],
-        line: String,
+        line: Vec<u8>,
         place: Place,
     },
 }
@@ -89,32 +125,76 @@ impl Reader {
             return Ok(Self::Jsonl {
                 reader: BufReader::new(source),
                 columns,
-                line: String::new(),
+                line: Vec::new(),
                 place: Place::default(),
             });
         }
-        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(source);
-        let headers = reader
-            .headers()
-            .map_err(|error| Failure::usage(format!("not CSV: {error}")))?;
-        let mut found: Vec<&'static Column> = Vec::new();
-        for header in headers {
-            let column = find(columns, header.trim_start_matches('\u{feff}').trim())
-                .map_err(Failure::usage)?;
-            if found.contains(&column) {
+        let ended: Box<dyn Read> = Box::new(source.chain(Cursor::new(format!("\n{END}\n"))));
+        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(ended);
+        let headers = reader.byte_headers().map_err(of_reading)?;
+        let headers: Vec<&str> = headers
+            .iter()
+            .map(|header| str::from_utf8(header).map(|text| text.trim_start_matches(BOM).trim()))
+            .collect::<Result<_, _>>()
+            .map_err(|_| Failure::usage(format!("the first line is {NOT_UTF_8}")))?;
+        if matches!(headers.as_slice(), [] | ["" | END]) {
+            return Err(Failure::usage(
+                "the file is empty: the first line of CSV names its columns",
+            ));
+        }
+        if headers.iter().any(|header| header.ends_with(END)) {
+            return Err(Failure::usage(
+                "the first line has a quote that is not closed",
+            ));
+        }
+        let mut found: Vec<Option<&'static Column>> = Vec::new();
+        for header in &headers {
+            // As some spreadsheets write it.
+            if headers.len() == 1
+                && let Some(separator) = [';', '\t'].into_iter().find(|one| header.contains(*one))
+            {
+                return Err(Failure::usage(format!(
+                    "the columns are separated by {separator:?}, and must be by commas"
+                )));
+            }
+            if is_about(header) {
+                found.push(None);
+                continue;
+            }
+            let column = find(columns, header).map_err(Failure::usage)?;
+            if found.contains(&Some(column)) {
                 return Err(Failure::usage(format!(
                     "the column {} is there twice",
                     column.path
                 )));
             }
-            found.push(column);
+            found.push(Some(column));
+        }
+        let missing = columns
+            .iter()
+            .find(|column| KNOWN_BY.contains(&column.path) && !found.contains(&Some(column)));
+        if let Some(missing) = missing {
+            return Err(Failure::usage(format!(
+                "there is no column {}, by which a row is known",
+                missing.path
+            )));
         }
         Ok(Self::Csv {
             reader,
             columns: found,
-            record: csv::StringRecord::new(),
+            record: csv::ByteRecord::new(),
             place: Place::default(),
         })
+    }
+
+    /// How the file spells its rows.
+    pub(super) fn shape(&self) -> Shape {
+        match self {
+            Self::Csv { columns, .. } => {
+                Shape::Csv(columns.iter().flatten().map(|column| column.path).collect())
+            }
+            Self::Jsonl { .. } => Shape::Jsonl,
+        }
     }
 
     /// The next row, or what is wrong with it; none after the last one.
@@ -126,10 +206,8 @@ impl Reader {
                 record,
                 place,
             } => {
-                let more = reader
-                    .read_record(record)
-                    .map_err(|error| Failure::usage(format!("not CSV: {error}")))?;
-                if !more {
+                let more = reader.read_byte_record(record).map_err(of_reading)?;
+                if !more || (record.len() == 1 && &record[0] == END.as_bytes()) {
                     return Ok(None);
                 }
                 let position = record.position();
@@ -138,15 +216,11 @@ impl Reader {
                     line: position.map_or(0, csv::Position::line),
                     byte: position.map_or(0, csv::Position::byte),
                 };
-                let row = match record.len() == columns.len() {
-                    true => Row::of_cells(columns, record.iter()),
-                    false => Err(format!(
-                        "{} cells under {} columns",
-                        record.len(),
-                        columns.len()
-                    )),
-                };
-                Ok(Some((*place, row)))
+                Ok(Some((
+                    *place,
+                    raw(columns, record),
+                    of_record(columns, record),
+                )))
             }
             Self::Jsonl {
                 reader,
@@ -156,23 +230,78 @@ impl Reader {
             } => loop {
                 place.byte += line.len() as u64;
                 line.clear();
-                if reader.read_line(line)? == 0 {
+                if reader.read_until(b'\n', line)? == 0 {
                     return Ok(None);
                 }
                 place.line += 1;
-                let text = line.trim_start_matches('\u{feff}').trim();
-                if text.is_empty() {
+                let text = str::from_utf8(line).map(|text| text.trim_start_matches(BOM).trim());
+                if text == Ok("") {
                     continue;
                 }
                 place.row += 1;
-                let row = match serde_json::from_str(text) {
-                    Ok(Value::Object(object)) => Row::of_line(columns, &object),
-                    Ok(_) => Err("not a JSON object".to_owned()),
-                    Err(error) => Err(format!("not JSON: {error}")),
+                let row = match text.map(serde_json::from_str) {
+                    Ok(Ok(Value::Object(object))) => Row::of_line(columns, &object),
+                    Ok(Ok(_)) => Err("not a JSON object".to_owned()),
+                    Ok(Err(error)) => Err(format!("not JSON: {error}")),
+                    Err(_) => Err(NOT_UTF_8.to_owned()),
                 };
-                return Ok(Some((*place, row)));
+                let raw = Raw::Line(String::from_utf8_lossy(line).trim_end().to_owned());
+                return Ok(Some((*place, raw, row)));
             },
         }
+    }
+}
+
+/// Whether a column of CSV is one of a file of refused rows that is no part of the row.
+fn is_about(header: &str) -> bool {
+    let part = header
+        .strip_prefix(ERROR)
+        .and_then(|rest| rest.strip_prefix('.'));
+    part.is_some_and(|part| ABOUT.contains(&part))
+}
+
+/// A record of CSV as it stands in the file.
+fn raw(columns: &[Option<&'static Column>], record: &csv::ByteRecord) -> Raw {
+    let cells = record.iter().enumerate();
+    let own = cells.filter(|(index, _)| columns.get(*index).is_none_or(Option::is_some));
+    let text = |(_, cell)| {
+        let text = String::from_utf8_lossy(cell);
+        text.trim_end()
+            .strip_suffix(END)
+            .unwrap_or(&text)
+            .to_owned()
+    };
+    Raw::Cells(own.map(text).collect())
+}
+
+/// The row that a record of CSV spells out.
+fn of_record(columns: &[Option<&'static Column>], record: &csv::ByteRecord) -> Result<Row, String> {
+    if record
+        .iter()
+        .any(|cell| cell.trim_ascii_end().ends_with(END.as_bytes()))
+    {
+        return Err(
+            "a quote is not closed: all from here to the end of the file is one row".to_owned(),
+        );
+    }
+    let cells: Vec<&str> = record
+        .iter()
+        .map(str::from_utf8)
+        .collect::<Result<_, _>>()
+        .map_err(|_| NOT_UTF_8.to_owned())?;
+    match cells.len() == columns.len() {
+        true => {
+            let cells = columns.iter().zip(cells);
+            let (columns, cells): (Vec<_>, Vec<_>) = cells
+                .filter_map(|(column, cell)| Some(((*column)?, cell)))
+                .unzip();
+            Row::of_cells(&columns, cells.into_iter())
+        }
+        false => Err(format!(
+            "{} cells under {} columns",
+            cells.len(),
+            columns.len()
+        )),
     }
 }
 
@@ -238,6 +367,11 @@ impl Writer {
     }
 }
 
+/// What goes wrong where CSV is read as bytes is the reading.
+fn of_reading(error: csv::Error) -> Failure {
+    Failure::new(format!("the file can't be read: {error}"))
+}
+
 fn of_csv(error: csv::Error) -> Failure {
     Failure::new(error.to_string())
 }
@@ -250,10 +384,13 @@ fn of_file(file: &Path, error: &io::Error) -> Failure {
 mod tests {
     use super::{super::columns::GRANTS, *};
 
-    fn rows(text: &'static str, format: Format) -> Vec<(u64, u64, Result<Row, String>)> {
-        let mut reader = Reader::of(Box::new(text.as_bytes()), format, GRANTS).unwrap();
+    fn rows<T: AsRef<[u8]> + ?Sized>(
+        text: &'static T,
+        format: Format,
+    ) -> Vec<(u64, u64, Result<Row, String>)> {
+        let mut reader = Reader::of(Box::new(text.as_ref()), format, GRANTS).unwrap();
         let mut rows = Vec::new();
-        while let Some((place, row)) = reader.next().unwrap() {
+        while let Some((place, _, row)) = reader.next().unwrap() {
             rows.push((place.row, place.line, row));
         }
         rows
@@ -292,9 +429,74 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_or_doubled_column_is_refused_before_any_row() {
-        for header in ["user_name,whatever\n", "user_name,user_name\n"] {
-            assert!(Reader::of(Box::new(header.as_bytes()), Format::Csv, GRANTS).is_err());
+    fn bytes_of_another_encoding_are_that_rows_fault_only() {
+        let csv = rows(b"user_name,reason\na@x,J\xf6rg\nb@x,z\n", Format::Csv);
+        let line = b"{\"reason\": \"J\xf6rg\"}\n{\"user_name\": \"b@x\"}\n";
+        for rows in [csv, rows(line, Format::Jsonl)] {
+            assert_eq!(rows[0].2.as_ref().unwrap_err(), NOT_UTF_8);
+            assert_eq!(rows[1].2.as_ref().unwrap().text("user_name"), Some("b@x"));
+            assert_eq!(rows.len(), 2);
+        }
+    }
+
+    #[test]
+    fn an_open_quote_swallows_no_row_unseen() {
+        for csv in [
+            "user_name,reason\na@x,y\nb@x,\"z\nc@x,z\n",
+            "user_name,reason\na@x,y\nb@x,\"z\nc@x,z",
+            "user_name,reason\na@x,y\nb@x,\"",
+            "user_name,reason\na@x,y\n\"b@x",
+        ] {
+            let rows = rows(csv, Format::Csv);
+            assert!(rows[0].2.is_ok());
+            let wrong = rows[1].2.as_ref().unwrap_err();
+            assert!(wrong.contains("a quote is not closed"), "{csv:?}: {wrong}");
+            assert_eq!((rows[1].0, rows[1].1, rows.len()), (2, 3, 2), "{csv:?}");
+        }
+        // A last row without an end of the line is one like the others.
+        let rows = rows("user_name,reason\na@x,\"y\"", Format::Csv);
+        assert_eq!(rows.len(), 1);
+        assert_eq!(rows[0].2.as_ref().unwrap().text("reason"), Some("y"));
+    }
+
+    #[test]
+    fn what_a_file_of_refused_rows_says_of_them_is_passed_over() {
+        let csv = "error.row,error.message,user_name,reason\n7,\"no, never\",a@x,y\n";
+        let mut reader = Reader::of(Box::new(csv.as_bytes()), Format::Csv, GRANTS).unwrap();
+        assert_eq!(reader.shape(), Shape::Csv(vec!["user_name", "reason"]));
+        let (_, raw, row) = reader.next().unwrap().unwrap();
+        assert_eq!(raw, Raw::Cells(vec!["a@x".to_owned(), "y".to_owned()]));
+        assert_eq!(row.unwrap().text("reason"), Some("y"));
+        let line = "{\"error\": {\"row\": 7}, \"user_name\": \"a@x\"}";
+        let rows = rows(line, Format::Jsonl);
+        assert_eq!(rows[0].2.as_ref().unwrap().text("user_name"), Some("a@x"));
+        let wrong = Reader::of(
+            Box::new(&b"user_name,error.else\n"[..]),
+            Format::Csv,
+            GRANTS,
+        );
+        assert!(wrong.is_err());
+    }
+
+    #[test]
+    fn a_first_line_that_names_no_columns_is_refused_before_any_row() {
+        for (header, part) in [
+            (&b"user_name,whatever\n"[..], "whatever"),
+            (b"user_name,user_name\n", "twice"),
+            (b"", "empty"),
+            (b"\n\n", "empty"),
+            (b"\xef\xbb\xbf", "empty"),
+            (b"user_name;reason\na@x;y\n", "commas"),
+            (b"user_name\treason\n", "commas"),
+            (b"\xff\xfeu\0s\0e\0r\0", "not UTF-8"),
+            (b"user_name,\"reason\na@x,y\n", "not closed"),
+            (b"target.kind,reason\nrole,y\n", "no column user_name"),
+        ] {
+            let Err(failure) = Reader::of(Box::new(header), Format::Csv, GRANTS) else {
+                panic!("{header:?}");
+            };
+            let text = failure.to_string();
+            assert!(text.contains(part), "{text}");
         }
     }
 }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use group_convention::Naming;
 use identity_proto::v1::{
-    CreateGroupRequest, ExactMembership, Group, TargetByName, TargetKind, UpdateGroupRequest,
-    access_target::Target, group_service_client::GroupServiceClient,
+    CreateGroupRequest, ExactMembership, GetGroupRequest, Group, TargetByName, TargetKind,
+    UpdateGroupRequest, access_target::Target, group_service_client::GroupServiceClient,
     update_group_request::Membership,
 };
 use indicatif::ProgressBar;
@@ -15,12 +15,15 @@ use serde_json::json;
 use super::{
     columns::{GROUPS, Row},
     files::Writer,
-    import::{Rows, Work},
+    import::{ATTEMPTS, Rows, Work},
     members,
     report::Done,
 };
 use crate::{
-    commands::{groups, named::members_by_user_name},
+    commands::{
+        groups,
+        named::{find_group, members_by_user_name},
+    },
     connection::{Purpose, Settings},
     failure::Failure,
     show,
@@ -93,14 +96,17 @@ pub(super) fn target(row: &Row) -> Result<Option<TargetByName>, Failure> {
 #[derive(Debug)]
 pub(super) struct Groups {
     prefix: String,
+    /// A name with another site's domain is taken with this site's.
+    replace_domain: bool,
     /// The ids of the site's members who were named so far, by the key of their user name.
     ids: HashMap<String, String>,
 }
 
 impl Groups {
-    pub(super) fn new(prefix: String) -> Self {
+    pub(super) fn new(prefix: String, replace_domain: bool) -> Self {
         Self {
             prefix,
+            replace_domain,
             ids: HashMap::new(),
         }
     }
@@ -142,46 +148,87 @@ impl Groups {
         if !work.update {
             return Ok(Done::Unchanged);
         }
-        let request = UpdateGroupRequest {
-            site: work.settings.site(),
-            group_id: id.to_owned(),
-            external_id: row.text("external_id").map(str::to_owned),
-            membership: member_ids
-                .map(|member_ids| Membership::Exactly(ExactMembership { member_ids })),
-            without_members: true,
-            validate_only: work.dry_run,
-            ..UpdateGroupRequest::default()
-        };
-        let mut client = GroupServiceClient::new(work.settings.channel()?);
-        let updated = work
-            .settings
-            .call(Purpose::Work, &request, async |request| {
-                client.update_group(request).await
-            })
-            .await?;
-        let group = updated.group.unwrap_or_default();
-        // A group keeps its target as long as it keeps its name.
-        let (kind, name) = target_words(&group);
-        let is_kind = kind == row.text("target.kind").unwrap_or_default().trim();
-        if row.has("target.kind") && !(is_kind && key(name) == key(&target.name)) {
-            let gives = match &group.target {
-                Some(target) => {
-                    let (kind, name, _) = show::target(Some(target));
-                    format!("the {kind} {name:?}")
+        let mut attempt = 1;
+        loop {
+            match update_once(work, row, id, target, member_ids.clone()).await {
+                Err(failure) if attempt < ATTEMPTS && failure.is("VERSION_MISMATCH") => {
+                    attempt += 1;
                 }
-                None => "nothing".to_owned(),
-            };
-            return Err(Failure::usage(format!(
-                "the site has this group, and it gives {gives}; only renaming it changes that"
-            )));
+                outcome => return outcome,
+            }
         }
-        Ok(
-            match updated.receipt.is_some_and(|receipt| receipt.changed) {
-                true => Done::Updated,
-                false => Done::Unchanged,
-            },
-        )
     }
+}
+
+async fn update_once(
+    work: &Work<'_>,
+    row: &Row,
+    id: &str,
+    target: &TargetByName,
+    member_ids: Option<Vec<String>>,
+) -> Result<Done, Failure> {
+    // A group keeps its target as long as it keeps its name. One that gives something else gets none of the row's
+    // members: so it is looked at before the write, and the write is for the group as it was then.
+    let if_versions = match row.has("target.kind") {
+        true => vec![version_giving(work.settings, row, id, target).await?],
+        false => Vec::new(),
+    };
+    let request = UpdateGroupRequest {
+        site: work.settings.site(),
+        group_id: id.to_owned(),
+        external_id: row.text("external_id").map(str::to_owned),
+        membership: member_ids
+            .map(|member_ids| Membership::Exactly(ExactMembership { member_ids })),
+        without_members: true,
+        if_versions,
+        validate_only: work.dry_run,
+        ..UpdateGroupRequest::default()
+    };
+    let mut client = GroupServiceClient::new(work.settings.channel()?);
+    let updated = work
+        .settings
+        .call(Purpose::Work, &request, async |request| {
+            client.update_group(request).await
+        })
+        .await?;
+    Ok(Done::of_update(updated.receipt.as_ref()))
+}
+
+/// The version of a group that gives what its row says; an error where it gives something else.
+async fn version_giving(
+    settings: &Settings,
+    row: &Row,
+    id: &str,
+    target: &TargetByName,
+) -> Result<i64, Failure> {
+    let request = GetGroupRequest {
+        site: settings.site(),
+        group_id: id.to_owned(),
+        without_members: true,
+        ..GetGroupRequest::default()
+    };
+    let mut client = GroupServiceClient::new(settings.channel()?);
+    let found = settings
+        .call(Purpose::Work, &request, async |request| {
+            client.get_group(request).await
+        })
+        .await?;
+    let group = found.group.unwrap_or_default();
+    let (kind, name) = target_words(&group);
+    let is_kind = kind == row.text("target.kind").unwrap_or_default().trim();
+    if is_kind && key(name) == key(&target.name) {
+        return Ok(group.version);
+    }
+    let gives = match &group.target {
+        Some(target) => {
+            let (kind, name, _) = show::target(Some(target));
+            format!("the {kind} {name:?}")
+        }
+        None => "nothing".to_owned(),
+    };
+    Err(Failure::usage(format!(
+        "the site has this group, and it gives {gives}; only renaming it changes that"
+    )))
 }
 
 impl Rows for Groups {
@@ -211,13 +258,67 @@ impl Rows for Groups {
     }
 
     async fn write(&self, work: &Work<'_>, row: &Row) -> Result<Done, Failure> {
-        let display_name = row.text("display_name").unwrap_or_default();
-        let member_ids = self.member_ids(row)?;
         let naming = Naming {
             prefix: &self.prefix,
-            display_name,
+            display_name: row.text("display_name").unwrap_or_default(),
         };
-        let target = target(row)?.unwrap_or_else(|| naming.target());
+        let failure = match self.write_named(work, row, &naming).await {
+            Err(failure) if failure.is("TARGET_OF_ANOTHER_SITE") => failure,
+            outcome => return outcome.map_err(|failure| expected_of(failure, row, &naming)),
+        };
+        // One that is there by this very name keeps it, as with a push by an identity provider.
+        match find_group(work.settings, naming.display_name).await {
+            Ok(there) => {
+                let target = target(row)?.unwrap_or_else(|| naming.target());
+                let member_ids = self.member_ids(row)?;
+                return self.update(work, row, &there.id, &target, member_ids).await;
+            }
+            Err(other) if !other.is_refusal() => return Err(other),
+            Err(_) => {}
+        }
+        let domain = failure.fact("site_domain").unwrap_or_default();
+        match groups::of_site(&naming, domain).filter(|_| self.replace_domain) {
+            Some(name) => {
+                let naming = Naming {
+                    display_name: &name,
+                    ..naming
+                };
+                let written = self.write_named(work, row, &naming).await;
+                written.map_err(|failure| expected_of(failure, row, &naming))
+            }
+            None => Err(groups::expected(failure, &naming)
+                .beside("--replace-domain takes such names with this site's domain")),
+        }
+    }
+}
+
+/// A refusal with the name that was expected, where what the row gives follows from its name.
+fn expected_of(failure: Failure, row: &Row, naming: &Naming<'_>) -> Failure {
+    match row.has("target.kind") {
+        true => failure,
+        false => groups::expected(failure, naming),
+    }
+}
+
+impl Groups {
+    /// Writes a row under this name.
+    async fn write_named(
+        &self,
+        work: &Work<'_>,
+        row: &Row,
+        naming: &Naming<'_>,
+    ) -> Result<Done, Failure> {
+        let display_name = naming.display_name;
+        let member_ids = self.member_ids(row)?;
+        let by_name = naming.target();
+        let target = match target(row)? {
+            // The file says what the group gives, but a name says of which site it is.
+            Some(target) => TargetByName {
+                site_domain: by_name.site_domain,
+                ..target
+            },
+            None => by_name,
+        };
         let request = CreateGroupRequest {
             site: work.settings.site(),
             display_name: display_name.to_owned(),

@@ -8,10 +8,13 @@ use roster_folding::key;
 
 use super::{
     columns::Row,
-    files::{Place, Reader},
+    files::{Place, Raw, Reader},
     report::{Done, Report},
 };
 use crate::{connection::Settings, failure::Failure};
+
+/// How often a row is written that others change at the same time, each time from what is there then.
+pub(super) const ATTEMPTS: usize = 5;
 
 /// How an import goes about its rows.
 #[derive(Debug)]
@@ -51,10 +54,10 @@ impl Work<'_> {
     ) -> Result<(), Failure> {
         let mut names: HashMap<String, u64> = HashMap::new();
         loop {
-            let mut rows: Vec<(Place, String, Row)> = Vec::new();
+            let mut rows: Vec<(Place, Raw, String, Row)> = Vec::new();
             let mut read = 0;
             while read < R::TOGETHER
-                && let Some((place, row)) = reader.next()?
+                && let Some((place, raw, row)) = reader.next()?
             {
                 read += 1;
                 let named = row.and_then(|row| Ok((R::name(&row)?, row)));
@@ -67,30 +70,30 @@ impl Work<'_> {
                             (name, message)
                         }
                         None => {
-                            rows.push((place, name, row));
+                            rows.push((place, raw, name, row));
                             continue;
                         }
                     },
                 };
-                let line = report.refuse(place, &refusal.0, "ROW_INVALID", &refusal.1)?;
+                let line = report.refuse(place, &raw, &refusal.0, "ROW_INVALID", &refusal.1)?;
                 tell(bar, line);
             }
             if read == 0 {
                 return Ok(());
             }
-            let to_look_up: Vec<&Row> = rows.iter().map(|(_, _, row)| row).collect();
+            let to_look_up: Vec<&Row> = rows.iter().map(|(_, _, _, row)| row).collect();
             kind.look_up(self, &to_look_up).await?;
-            let writes = rows.iter().map(|(place, name, row)| {
+            let writes = rows.iter().map(|(place, raw, name, row)| {
                 let write = kind.write(self, row);
-                async move { (*place, name, write.await) }
+                async move { (*place, raw, name, write.await) }
             });
             let mut writes = stream::iter(writes).buffer_unordered(self.jobs);
-            while let Some((place, name, outcome)) = writes.next().await {
+            while let Some((place, raw, name, outcome)) = writes.next().await {
                 match outcome {
                     Ok(done) => report.done(done),
                     Err(failure) if failure.is_refusal() => {
                         let message = failure.to_string();
-                        let line = report.refuse(place, name, failure.reason(), &message)?;
+                        let line = report.refuse(place, raw, name, failure.reason(), &message)?;
                         tell(bar, line);
                     }
                     Err(failure) => return Err(failure),

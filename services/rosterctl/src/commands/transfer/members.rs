@@ -15,11 +15,11 @@ use tonic::transport::Channel;
 use super::{
     columns::{MEMBERS, Row, set},
     files::Writer,
-    import::{Rows, Work},
+    import::{ATTEMPTS, Rows, Work},
     report::Done,
 };
 use crate::{
-    commands::named::{self, LOOKED_UP, find_member, members_by_user_name},
+    commands::named::{self, LOOKED_UP, members_by_user_name},
     connection::{Purpose, Settings},
     failure::Failure,
 };
@@ -27,6 +27,9 @@ use crate::{
 const PROFILE: &str = "profile.";
 const ROLES: &str = "entitlements.roles";
 const ENTITIES: &str = "entitlements.business_entities";
+
+/// Why a write is refused where a member is not, or not as it was, when it was looked for.
+const MEANWHILE: [&str; 3] = ["USER_NAME_TAKEN", "VERSION_MISMATCH", "MEMBER_NOT_FOUND"];
 
 /// Writes all members.
 pub(super) async fn export(
@@ -184,6 +187,8 @@ impl Members {
             update_mask: Some(FieldMask {
                 paths: mask.into_iter().map(str::to_owned).collect(),
             }),
+            // The profile is written as a whole, made from the one that was read.
+            if_versions: vec![existing.version],
             validate_only: work.dry_run,
             ..UpdateMemberRequest::default()
         };
@@ -194,12 +199,7 @@ impl Members {
                 client.update_member(request).await
             })
             .await?;
-        Ok(
-            match updated.receipt.is_some_and(|receipt| receipt.changed) {
-                true => Done::Updated,
-                false => Done::Unchanged,
-            },
-        )
+        Ok(Done::of_update(updated.receipt.as_ref()))
     }
 }
 
@@ -239,16 +239,25 @@ impl Rows for Members {
 
     async fn write(&self, work: &Work<'_>, row: &Row) -> Result<Done, Failure> {
         let user_name = row.text("user_name").unwrap_or_default();
-        if let Some(existing) = self.existing.get(&key(user_name)) {
-            return self.update(work, row, existing).await;
-        }
-        match self.create(work, row).await {
-            // Made since it was looked for: by somebody else, or by a call of ours whose answer was lost.
-            Err(failure) if failure.is("USER_NAME_TAKEN") => {
-                let existing = find_member(work.settings, user_name.trim().to_owned()).await?;
-                self.update(work, row, &existing).await
+        let mut existing = self.existing.get(&key(user_name)).cloned();
+        let mut attempt = 1;
+        loop {
+            let outcome = match &existing {
+                Some(existing) => self.update(work, row, existing).await,
+                None => self.create(work, row).await,
+            };
+            match outcome {
+                // Made, changed or deleted since it was looked for: by somebody else, or by a call of ours whose
+                // answer was lost.
+                Err(failure)
+                    if attempt < ATTEMPTS && MEANWHILE.iter().any(|reason| failure.is(reason)) =>
+                {
+                    let mut found = members_by_user_name(work.settings, &[user_name]).await?;
+                    existing = found.remove(&key(user_name));
+                    attempt += 1;
+                }
+                outcome => return outcome,
             }
-            outcome => outcome,
         }
     }
 }

@@ -8,11 +8,15 @@ mod import;
 mod members;
 mod report;
 
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    thread,
+};
 
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
+use tokio::runtime::Builder;
 
 use self::{
     columns::{Column, GRANTS, GROUPS, MEMBERS},
@@ -21,7 +25,12 @@ use self::{
     report::Report,
 };
 use super::{Outcome, groups::Prefix, print};
-use crate::{arguments::DryRun, connection::Settings, failure::Failure, show};
+use crate::{
+    arguments::DryRun,
+    connection::Settings,
+    failure::{Failure, INTERRUPTED},
+    show,
+};
 
 /// Write members, groups or grants to a file
 #[derive(Args, Debug)]
@@ -30,8 +39,8 @@ use crate::{arguments::DryRun, connection::Settings, failure::Failure, show};
 Write members, groups or grants to a file.
 
 The file holds what an import can set, under the names that the contract has. Imported into another site (members \
-first, then groups, then grants), it makes that site alike, as long as the roles and business entities it names \
-are there. What is written while others change the site need not all be of one moment.",
+first, then groups with --replace-domain, then grants), it makes that site alike, as long as the roles and business \
+entities it names are there. What is written while others change the site need not all be of one moment.",
     after_help = "\
 Examples:
   rosterctl --site acme export members --to members.csv
@@ -58,7 +67,9 @@ pub(crate) struct Export {
 Examples:
   rosterctl --site acme import members people.csv --dry-run
   rosterctl --site acme import members people.csv
-  rosterctl --site acme import groups groups.jsonl --errors refused.csv
+  rosterctl --site acme import members people.csv.errors.csv
+  rosterctl --site acme import groups groups.jsonl --errors refused.jsonl
+  rosterctl --site acme-test import groups groups-of-acme.csv --replace-domain
   rosterctl --site acme export members --format jsonl | rosterctl --site acme-test import members - --format jsonl"
 )]
 pub(crate) struct Import {
@@ -73,12 +84,15 @@ pub(crate) struct Import {
     /// What becomes of what is there already
     #[arg(long, value_enum, default_value_t = Existing::Update)]
     existing: Existing,
-    /// Where to write the rows that were refused [default: FILE.errors.csv]
+    /// Where to write the rows that were refused, in the file's own form [default: FILE.errors.csv or .jsonl]
     #[arg(long, value_name = "FILE")]
     errors: Option<PathBuf>,
     /// How many rows to write at once
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=64))]
     jobs: u8,
+    /// Take groups that are named by another site's domain with this site's domain
+    #[arg(long)]
+    replace_domain: bool,
     #[command(flatten)]
     prefix: Prefix,
     #[command(flatten)]
@@ -92,9 +106,13 @@ fn about_import() -> String {
 Make members, groups or grants from a file; safe to run again.
 
 A row is known by its name: a member by user_name, a group by display_name, a grant by member and target. What is \
-there already is changed where the row says otherwise, and left alone where it does not, so an import that was \
-stopped is finished by running it again. A column that the file does not have is left as it is; an empty one is \
-cleared. A row that is refused does not stop the others: it is written, with the reason, to a file of errors.
+there already is changed where the row says otherwise (of a grant its reason and end), and left alone where it does not, \
+so an import that was stopped is finished by running it again. A column that the file does not have is left as it is; an empty one is \
+cleared.
+
+A row that is refused does not stop the others: it is written to a file of errors, in the form of the imported file, \
+behind the columns error.row, error.line, error.name, error.reason and error.message. That file, mended, can be \
+imported as it is: columns that begin with error. are passed over.
 
 The first line of CSV names the columns that the file has, in any order. JSON Lines have the same names, each part \
 before a dot an object.
@@ -107,9 +125,11 @@ Columns of grants:
   {}
 
 target.kind is role or business_entity, of a group also empty, for none; without the column a group's target follows \
-from its name, by the convention. members are user names, in CSV with space between them. Entitlements are lists of \
+from its name, by the convention. A name with another site's domain, as in CB/other/ROLE/Admin, is refused, as it \
+would be where an identity provider pushed it, unless the site has that very group; with --replace-domain the group is \
+named by this site's domain instead. members are user names, in CSV with space between them. Entitlements are lists of \
 names. Lists stand in CSV as JSON, such as [{{\"value\": \"ann@acme.example\", \"type\": \"work\", \"primary\": true}}] for \
-profile.emails. active is true or false, end_time a time such as 2026-10-01T12:00:00Z.",
+profile.emails. active is true or false, end_time a time such as 2026-10-01T12:00:00Z, empty for no end.",
         columns::listed(MEMBERS),
         columns::listed(GROUPS),
         columns::listed(GRANTS),
@@ -178,14 +198,23 @@ pub(super) async fn export(settings: &Settings, command: Export) -> Result<Outco
 pub(super) async fn import(settings: &Settings, command: Import) -> Result<Outcome, Failure> {
     let settings = settings.patient();
     let format = Format::of(command.format, &command.file)?;
+    if let Some(errors) = &command.errors
+        && same_file(errors, &command.file)
+    {
+        return Err(Failure::usage(
+            "--errors names the file that is imported: it would be overwritten",
+        ));
+    }
     let reader = Reader::open(&command.file, format, command.what.columns())?;
-    let mut report = Report::new(&command.file, command.errors);
+    let mut report = Report::new(&command.file, command.errors, reader.shape());
     let bar = match std::fs::metadata(&command.file) {
         Ok(file) if file.is_file() => {
             ProgressBar::new(file.len()).with_style(style("{bar:30} {percent}% {msg}, {eta} to go"))
         }
         _ => ProgressBar::new_spinner().with_style(style("{spinner} {msg}")),
     };
+    bar.set_message(report.counted());
+    end_when_interrupted(&bar);
     let work = Work {
         settings: &settings,
         dry_run: command.dry_run.dry_run,
@@ -198,7 +227,7 @@ pub(super) async fn import(settings: &Settings, command: Import) -> Result<Outco
                 .await
         }
         What::Groups => {
-            let groups = groups::Groups::new(command.prefix.prefix);
+            let groups = groups::Groups::new(command.prefix.prefix, command.replace_domain);
             work.run(groups, reader, &mut report, &bar).await
         }
         What::Grants => {
@@ -207,12 +236,10 @@ pub(super) async fn import(settings: &Settings, command: Import) -> Result<Outco
         }
     };
     bar.finish_and_clear();
-    report.finish()?;
-    if done.is_err() {
-        eprintln!("Stopped after {}.", report.counted());
-        eprintln!("What was done is done; run the same again to go on.");
+    if let Err(failure) = done {
+        return Err(failure.beside(&stopped(&report.counted())));
     }
-    done?;
+    report.finish()?;
     print(
         &settings,
         || report.table(command.dry_run.dry_run),
@@ -226,6 +253,36 @@ pub(super) async fn import(settings: &Settings, command: Import) -> Result<Outco
         0 => Outcome::Done,
         _ => Outcome::InPart,
     })
+}
+
+/// What is said of an import that did not come to its end.
+fn stopped(counted: &str) -> String {
+    format!("Stopped after {counted}. What was done is done; run the same again to go on.")
+}
+
+/// Says at an interrupt how far the import has come, and ends the process. On a thread of its own: a read from
+/// standard input may block the others. What is on its way is done by identity or not, as a whole.
+fn end_when_interrupted(bar: &ProgressBar) {
+    let bar = bar.clone();
+    thread::spawn(move || {
+        let Ok(runtime) = Builder::new_current_thread().enable_all().build() else {
+            return;
+        };
+        if runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
+            let counted = bar.message();
+            bar.finish_and_clear();
+            eprintln!("interrupted\n  {}", stopped(&counted));
+            std::process::exit(INTERRUPTED.into());
+        }
+    });
+}
+
+/// Whether two names are those of one file that is there.
+fn same_file(one: &Path, other: &Path) -> bool {
+    match (one.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
+    }
 }
 
 /// A bar's form. A template of our own is always right.

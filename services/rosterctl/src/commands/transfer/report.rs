@@ -2,14 +2,15 @@
 
 use std::{
     fs::{self, File},
-    io,
+    io::{self, Write},
     path::{Path, PathBuf},
     time::Instant,
 };
 
-use serde_json::{Value, json};
+use identity_proto::v1::Receipt;
+use serde_json::{Map, Value, json};
 
-use super::files::Place;
+use super::files::{ABOUT, ERROR, Place, Raw, Shape};
 use crate::failure::Failure;
 
 /// How many refusals are shown as they come; all of them are in the file.
@@ -26,6 +27,16 @@ pub(super) enum Done {
     Unchanged,
 }
 
+impl Done {
+    /// What became of a row that changed what was there, by the receipt.
+    pub(super) fn of_update(receipt: Option<&Receipt>) -> Self {
+        match receipt.is_some_and(|receipt| receipt.changed) {
+            true => Self::Updated,
+            false => Self::Unchanged,
+        }
+    }
+}
+
 /// What became of all rows.
 #[derive(Debug)]
 pub(super) struct Report {
@@ -37,20 +48,78 @@ pub(super) struct Report {
     file: PathBuf,
     /// Nobody named the file: it is ours to take away.
     ours: bool,
-    writer: Option<csv::Writer<File>>,
+    /// How the rows are written: as in the file that they are from.
+    shape: Shape,
+    writer: Option<Refused>,
+}
+
+/// The file of refused rows.
+#[derive(Debug)]
+enum Refused {
+    Csv(Box<csv::Writer<File>>),
+    Jsonl(File),
+}
+
+impl Refused {
+    fn create(file: &Path, shape: &Shape) -> io::Result<Self> {
+        let Shape::Csv(columns) = shape else {
+            return Ok(Self::Jsonl(File::create(file)?));
+        };
+        // A row may have been refused for the number of its cells.
+        let mut writer = csv::WriterBuilder::new().flexible(true).from_path(file)?;
+        let about = ABOUT.iter().map(|about| format!("{ERROR}.{about}"));
+        let own = columns.iter().map(|column| (*column).to_owned());
+        writer.write_record(about.chain(own))?;
+        Ok(Self::Csv(Box::new(writer)))
+    }
+
+    /// Writes a row, behind what there is to say of it. It is known even if this process ends here.
+    fn write(&mut self, raw: &Raw, about: [&str; ABOUT.len()]) -> io::Result<()> {
+        match (self, raw) {
+            (Self::Csv(writer), Raw::Cells(cells)) => {
+                writer.write_record(about.into_iter().chain(cells.iter().map(String::as_str)))?;
+                writer.flush()
+            }
+            (Self::Csv(writer), Raw::Line(_)) => writer.flush(),
+            (Self::Jsonl(file), raw) => {
+                let said: Map<String, Value> = ABOUT
+                    .iter()
+                    .zip(about)
+                    .map(|(name, text)| ((*name).to_owned(), json!(text)))
+                    .collect();
+                let mut object = Map::new();
+                object.insert(ERROR.to_owned(), Value::Object(said));
+                let Raw::Line(line) = raw else {
+                    return Ok(());
+                };
+                match serde_json::from_str(line) {
+                    Ok(Value::Object(mut own)) => {
+                        own.remove(ERROR);
+                        object.extend(own);
+                    }
+                    // Not to be told apart into columns.
+                    _ => object[ERROR]["text"] = json!(line),
+                }
+                writeln!(file, "{}", Value::Object(object))
+            }
+        }
+    }
 }
 
 impl Report {
     /// About the rows of this file.
-    pub(super) fn new(source: &Path, errors: Option<PathBuf>) -> Self {
+    pub(super) fn new(source: &Path, errors: Option<PathBuf>, shape: Shape) -> Self {
         let ours = errors.is_none();
-        let file = errors.unwrap_or_else(|| match source == Path::new("-") {
-            true => PathBuf::from("import.errors.csv"),
-            false => {
-                let mut name = source.as_os_str().to_owned();
-                name.push(".errors.csv");
-                PathBuf::from(name)
-            }
+        let file = errors.unwrap_or_else(|| {
+            let mut name = match source == Path::new("-") {
+                true => "import".into(),
+                false => source.as_os_str().to_owned(),
+            };
+            name.push(match shape {
+                Shape::Csv(_) => ".errors.csv",
+                Shape::Jsonl => ".errors.jsonl",
+            });
+            PathBuf::from(name)
         });
         Self {
             created: 0,
@@ -60,6 +129,7 @@ impl Report {
             begin: Instant::now(),
             file,
             ours,
+            shape,
             writer: None,
         }
     }
@@ -77,29 +147,22 @@ impl Report {
     pub(super) fn refuse(
         &mut self,
         place: Place,
+        raw: &Raw,
         name: &str,
         reason: &str,
         message: &str,
     ) -> Result<Option<String>, Failure> {
         self.refused += 1;
-        let failed = |error: &dyn std::fmt::Display| {
-            Failure::new(format!("{}: {error}", self.file.display()))
+        let file = &self.file;
+        let failed = |error: io::Error| Failure::new(format!("{}: {error}", file.display()));
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            none => none.insert(Refused::create(file, &self.shape).map_err(failed)?),
         };
-        if self.writer.is_none() {
-            let mut writer = csv::Writer::from_path(&self.file).map_err(|error| failed(&error))?;
-            writer
-                .write_record(["row", "line", "name", "reason", "message"])
-                .map_err(|error| failed(&error))?;
-            self.writer = Some(writer);
-        }
-        if let Some(writer) = &mut self.writer {
-            let (row, line) = (place.row.to_string(), place.line.to_string());
-            writer
-                .write_record([row.as_str(), &line, name, reason, message])
-                .map_err(|error| failed(&error))?;
-            // What was refused is known even if this process ends here.
-            writer.flush().map_err(|error| failed(&error))?;
-        }
+        let (row, line) = (place.row.to_string(), place.line.to_string());
+        writer
+            .write(raw, [&row, &line, name, reason, message])
+            .map_err(failed)?;
         Ok((self.refused <= SHOWN)
             .then(|| format!("row {} (line {}): {message}", place.row, place.line)))
     }
