@@ -181,7 +181,28 @@ fn an_index_that_was_left_half_built_is_built_again() {
         "UPDATE pg_index SET indisvalid = false \
          WHERE indexrelid IN ('events_position'::regclass, 'grants_of_role'::regclass)",
     );
+    // And what a rebuilding that was killed leaves beside one.
+    database.execute("CREATE INDEX events_position_ccnew1 ON events (position)");
+    database.execute(
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'events_position_ccnew1'::regclass",
+    );
     assert_eq!(database.number(broken), 2);
     migrate(database.url());
     assert_eq!(database.number(broken), 0);
+    let left = "SELECT count(*) AS n FROM pg_class WHERE relname LIKE '%_ccnew%'";
+    assert_eq!(database.number(left), 0);
+}
+
+#[test]
+fn a_schema_may_have_any_name() {
+    let database = Database::empty();
+    database.execute("CREATE SCHEMA \"Roster Prod\"");
+    let name = database
+        .texts("SELECT current_database()::text AS t")
+        .remove(0);
+    database.execute(&format!(
+        "ALTER DATABASE {name} SET search_path = \"Roster Prod\""
+    ));
+    migrate(database.url());
+    migrate(database.url());
 }

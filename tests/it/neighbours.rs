@@ -38,9 +38,15 @@ async fn writes_that_wait_for_one_site_leave_the_others_their_connections() {
         .unwrap();
 
     let lock = world.database.lock_site(&acme.id);
+    // By the site's own token, and by one of all sites that names it.
+    let (of_all, _) = world.issue_for_all(&[pb::Scope::Write]).await;
+    let elsewhere = identity_tests::rpc::Rpc {
+        caller: world.caller(&of_all),
+        site: roster_stack::grpc::site("acme"),
+    };
     let writes: Vec<_> = (0..12)
         .map(|n| {
-            let rpc = acme.rpc.clone();
+            let rpc = if n % 2 == 0 { &acme.rpc } else { &elsewhere }.clone();
             let name = format!("m{n}@acme.example");
             tokio::spawn(async move { rpc.create_member(member(&name)).await })
         })
@@ -59,13 +65,20 @@ async fn writes_that_wait_for_one_site_leave_the_others_their_connections() {
         world.identity.is_ready().unwrap();
         let metrics = Exposed::of(&world.identity).await;
         assert!(metrics.sum("identity_database_up", &[]) > 0.5);
-        assert!(world.database.waiting() <= 3);
+        // And what ends acme's grant.
+        assert!(world.database.waiting() <= 4);
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     lock.release();
+    // Those that had their turn are done, the others were told to come back after a while.
+    let mut done = 0;
     for write in writes {
-        write.await.unwrap().unwrap();
+        match write.await.unwrap() {
+            Ok(_) => done += 1,
+            refused => assert_eq!(reason(refused, Code::Unavailable), "UNAVAILABLE"),
+        }
     }
+    assert!(done >= 3, "{done}");
     world.database.check_events(&acme.id);
     // Beta's grant ended in time though acme's was due before it and could not be ended.
     let events = beta.rpc.events().await;
@@ -179,4 +192,79 @@ async fn work_that_an_operator_cancels_is_to_be_sent_again() {
     world.database.number(cancel);
     over_scim.await.unwrap().error(429, "");
     lock.release();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leaked_token_is_revoked_though_it_writes_as_much_as_it_can() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let (token, credential) = world.issue(&acme.domain, &[pb::Scope::Write]).await;
+    let lock = world.database.lock_site(&acme.id);
+    let flood: Vec<_> = (0..12)
+        .map(|n| {
+            let rpc = identity_tests::rpc::Rpc {
+                caller: world.caller(&token),
+                site: None,
+            };
+            let name = format!("m{n}@acme.example");
+            tokio::spawn(async move { rpc.create_member(member(&name)).await })
+        })
+        .collect();
+    world.database.wait_until_waiting(3).await;
+    let caller = &acme.rpc.caller;
+    let revoke = caller.request(pb::RevokeCredentialRequest {
+        credential_id: credential,
+        ..Default::default()
+    });
+    let mut credentials = caller.credentials();
+    let revoked = tokio::spawn(async move { credentials.revoke_credential(revoke).await });
+    // It stands in the lock's own queue, not behind those who wait for a turn.
+    world.database.wait_until_waiting(4).await;
+    lock.release();
+    revoked.await.unwrap().unwrap();
+    for write in flood {
+        let _either = write.await.unwrap();
+    }
+    let late = identity_tests::rpc::Rpc {
+        caller: world.caller(&token),
+        site: None,
+    };
+    let outcome = late.create_member(member("late@acme.example")).await;
+    assert_eq!(reason(outcome, Code::Unauthenticated), "TOKEN_INVALID");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_ends_though_writes_that_come_to_nothing_never_let_go_of_the_lock() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let id = acme.rpc.make_member("bob@acme.example").await;
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let writers: Vec<_> = (0..3)
+        .map(|_| {
+            let (rpc, stop) = (acme.rpc.clone(), stop.clone());
+            tokio::spawn(async move {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    // Taken already: what was ended before it is undone with it.
+                    let outcome = rpc.create_member(member("bob@acme.example")).await;
+                    assert!(outcome.is_err());
+                }
+            })
+        })
+        .collect();
+    acme.rpc
+        .grant_for(by_id(&id), role("Analyst"), Duration::from_millis(500))
+        .await
+        .unwrap();
+    eventually("the grant has ended", || {
+        world
+            .database
+            .number("SELECT count(*) AS n FROM events WHERE kind = 'grant.ended'")
+            == 1
+    })
+    .await;
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    world.database.check_events(&acme.id);
 }

@@ -130,7 +130,8 @@ def the_database_has_a_connection_for_each(objects):
     identity = objects.get("Deployment", "identity")
     pods = objects.get("HorizontalPodAutoscaler", "identity")["spec"]["maxReplicas"]
     pods += identity["spec"]["strategy"]["rollingUpdate"]["maxSurge"]
-    pool = int(objects.settings(identity["spec"]["template"]["spec"])["ROSTER_DB_POOL"])
+    # And one each for its own look at the database, and for watches.
+    pool = int(objects.settings(identity["spec"]["template"]["spec"])["ROSTER_DB_POOL"]) + 2
     for cluster in objects.of("Cluster"):
         most = int(cluster["spec"]["postgresql"]["parameters"]["max_connections"])
         # The migration, the operator, standbys, a person.

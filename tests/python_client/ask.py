@@ -107,7 +107,12 @@ except grpc.RpcError as error:
 # As docs/internal-api.md has it.
 def follow(events, token, keep, resume_token=None):
     """Hands each event to `keep` with the token after it, once and in order, for as long as the credential works."""
-    again = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCELLED)
+    again = (
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.UNKNOWN,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+    )
     while True:
         request = event_service.WatchEventsRequest()
         if resume_token:
@@ -122,7 +127,7 @@ def follow(events, token, keep, resume_token=None):
         except grpc.RpcError as end:
             if end.code() not in again:
                 raise
-            time.sleep(1)
+        time.sleep(1)
 
 
 class Enough(Exception):

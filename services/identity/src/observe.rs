@@ -161,7 +161,10 @@ impl Told<'_> {
 impl Drop for Told<'_> {
     fn drop(&mut self) {
         if !self.ended {
-            let code = Code::Cancelled;
+            let code = match std::thread::panicking() {
+                true => Code::Internal,
+                false => Code::Cancelled,
+            };
             self.end(code, code_name(code).to_owned());
         }
     }

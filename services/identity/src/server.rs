@@ -86,7 +86,7 @@ pub async fn serve(
         last_use,
         watches,
         db: db.clone(),
-        turns: Turns::of_half(args.db_pool),
+        turns: Turns::of_half(args.db_pool, counts.db.clone()),
         tokens: Tokens::new(args.bootstrap_token.as_deref()),
         limiter: Arc::new(Limiter::new(args.rate_limit)),
         metrics: counts,
@@ -107,7 +107,11 @@ pub async fn serve(
 
     let stopped = CancellationToken::new();
     let ready: admin::Readiness = Arc::new(move || {
-        let ready = db.ready().map_err(|why| why.to_string());
+        let ready = match db.ready() {
+            // Reads go on, and so do questions of access: out of service they would not.
+            Ok(()) | Err(NotReady::ReadOnly) => Ok(()),
+            Err(why) => Err(why.to_string()),
+        };
         Box::pin(std::future::ready(ready))
     });
     admin::serve(
@@ -275,17 +279,18 @@ async fn watch_health(health: HealthReporter, db: Db, stop: CancellationToken) {
         if known.as_ref() != Some(&outcome) {
             match &outcome {
                 Ok(()) => tracing::info!("ready"),
+                Err(why @ NotReady::ReadOnly) => tracing::warn!(%why, "ready for reads only"),
                 Err(why) => tracing::warn!(%why, "not ready"),
             }
-            set_health(&health, serving(outcome.is_ok())).await;
+            let serves = matches!(outcome, Ok(()) | Err(NotReady::ReadOnly));
+            set_health(&health, serving(serves)).await;
             let (database, migrations) = match &outcome {
                 Ok(()) => (ServingStatus::Serving, ServingStatus::Serving),
                 Err(NotReady::Behind(_) | NotReady::Unreadable(_)) => {
                     (ServingStatus::Serving, ServingStatus::NotServing)
                 }
-                Err(NotReady::Away(_) | NotReady::ReadOnly) => {
-                    (ServingStatus::NotServing, ServingStatus::Unknown)
-                }
+                Err(NotReady::ReadOnly) => (ServingStatus::NotServing, ServingStatus::Serving),
+                Err(NotReady::Away(_)) => (ServingStatus::NotServing, ServingStatus::Unknown),
             };
             health.set_service_status(DATABASE, database).await;
             health.set_service_status(MIGRATIONS, migrations).await;

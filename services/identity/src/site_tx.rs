@@ -368,6 +368,7 @@ impl Identity {
             }
             Err(fault) => return Err(Error::Unauthenticated(fault)),
         };
+        self.turns.learn(&site);
         context.who.is(&caller, Some(&site.domain));
         self.authorise(&caller, context)?;
         context.check_reached(site.revision)?;

@@ -4,84 +4,156 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::{Duration, Instant},
 };
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout_at,
 };
+use tracing::Instrument;
 
-use crate::{authn::Presented, context::RequestContext, error::Error};
+use crate::{
+    authn::Presented,
+    authz::Method,
+    context::{RequestContext, SiteName},
+    error::Error,
+    ids::SiteId,
+    metrics::DbMetrics,
+    sites::Site,
+};
 
+/// How long a write waits for its turn before it is told to come back: as long as for a connection.
+const WAIT: Duration = Duration::from_secs(3);
 /// How many sites are kept before those that nobody writes to are forgotten.
 const KEPT: usize = 1024;
+/// How many sites' domains are known before all are forgotten, to be learnt again.
+const DOMAINS: usize = 65_536;
 
 /// Who writes to which site. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Turns {
     each: usize,
-    sites: Arc<Mutex<HashMap<String, Weak<Semaphore>>>>,
+    shared: Arc<Mutex<Shared>>,
+    metrics: DbMetrics,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    sites: HashMap<SiteId, Weak<Semaphore>>,
+    /// Of sites that were opened by their domain. Nothing that a caller made up gets here.
+    domains: HashMap<String, SiteId>,
 }
 
 impl Turns {
     /// Lets half of so many connections be used for one site.
-    pub(crate) fn of_half(connections: u32) -> Self {
+    pub(crate) fn of_half(connections: u32, metrics: DbMetrics) -> Self {
         Self {
             each: (connections as usize / 2).max(1),
-            sites: Arc::default(),
+            shared: Arc::default(),
+            metrics,
         }
     }
 
-    /// Waits for a turn to write to the site that a call is about, for as long as its caller waits. It lasts until the
-    /// answer is dropped. None is needed for what names no site.
+    /// Waits for a turn to write to the site that a call is about. It lasts until the answer is dropped. None is needed
+    /// for what names no site, nor where a site is named by its domain for the first time.
     pub(crate) async fn take(
         &self,
         context: &RequestContext,
     ) -> Result<Option<OwnedSemaphorePermit>, Error> {
+        // A leaked token must not keep itself from being revoked by calling a lot.
+        if context.method == Method::RevokeCredential {
+            return Ok(None);
+        }
         let site = match (&context.presented, &context.site) {
-            (Ok(Presented::Site(id, _)), _) => id.to_string(),
-            (_, Some(name)) => name.to_string(),
-            (_, None) => return Ok(None),
+            (Ok(Presented::Site(id, _)), _) | (_, Some(SiteName::Id(Some(id)))) => Some(*id),
+            (_, Some(SiteName::Domain(key))) => self.shared().domains.get(key).copied(),
+            (_, Some(SiteName::Id(None)) | None) => None,
         };
-        let turn = self.of(site).acquire_owned();
-        match timeout_at(context.deadline.into(), turn).await {
+        let Some(site) = site else {
+            return Ok(None);
+        };
+        let turns = self.of(site);
+        if let Ok(turn) = turns.clone().try_acquire_owned() {
+            return Ok(Some(turn));
+        }
+        let until = context.deadline.min(Instant::now() + WAIT);
+        let waiting = self.metrics.wait();
+        let span = tracing::info_span!("turn", otel.name = "wait for a turn to write to the site");
+        let turn = timeout_at(until.into(), turns.acquire_owned())
+            .instrument(span)
+            .await;
+        drop(waiting);
+        match turn {
             Ok(Ok(turn)) => Ok(Some(turn)),
             Ok(Err(closed)) => Err(Error::Internal(Box::new(closed))),
-            Err(_elapsed) => Err(Error::DeadlineExceeded),
+            Err(_elapsed) => {
+                self.metrics.timed_out();
+                match Instant::now() >= context.deadline {
+                    true => Err(Error::DeadlineExceeded),
+                    false => Err(Error::Unavailable(
+                        "too many writes to this site wait already".to_owned(),
+                    )),
+                }
+            }
         }
     }
 
-    /// The site's turns. One that is named by its id and by its domain has them twice, which does no harm.
-    fn of(&self, site: String) -> Arc<Semaphore> {
-        let mut sites = self.sites.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(turns) = sites.get(&site).and_then(Weak::upgrade) {
+    /// Learns which site has a domain.
+    pub(crate) fn learn(&self, site: &Site) {
+        let mut shared = self.shared();
+        if shared.domains.contains_key(&site.domain_key) {
+            return;
+        }
+        if shared.domains.len() >= DOMAINS {
+            shared.domains.clear();
+        }
+        shared.domains.insert(site.domain_key.clone(), site.id);
+    }
+
+    fn of(&self, site: SiteId) -> Arc<Semaphore> {
+        let mut shared = self.shared();
+        if let Some(turns) = shared.sites.get(&site).and_then(Weak::upgrade) {
             return turns;
         }
-        if sites.len() >= KEPT {
-            sites.retain(|_, turns| turns.strong_count() > 0);
+        if shared.sites.len() >= KEPT {
+            shared.sites.retain(|_, turns| turns.strong_count() > 0);
         }
         let turns = Arc::new(Semaphore::new(self.each));
-        sites.insert(site, Arc::downgrade(&turns));
+        shared.sites.insert(site, Arc::downgrade(&turns));
         turns
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use identity_runtime::metrics::Metrics;
+
     use super::*;
+    use crate::metrics::IdentityMetrics;
+
+    fn turns(connections: u32) -> Turns {
+        let metrics = IdentityMetrics::new(&Metrics::new("identity"));
+        Turns::of_half(connections, metrics.db)
+    }
 
     #[test]
     fn a_site_has_half_of_the_connections_and_is_forgotten_when_nobody_writes() {
-        let turns = Turns::of_half(5);
-        let acme = turns.of("acme".to_owned());
-        assert_eq!(acme.available_permits(), 2);
-        assert!(Arc::ptr_eq(&acme, &turns.of("acme".to_owned())));
-        for n in 0..2 * KEPT {
-            drop(turns.of(n.to_string()));
+        let five = turns(5);
+        let acme = SiteId::new();
+        let of_acme = five.of(acme);
+        assert_eq!(of_acme.available_permits(), 2);
+        assert!(Arc::ptr_eq(&of_acme, &five.of(acme)));
+        for _ in 0..2 * KEPT {
+            drop(five.of(SiteId::new()));
         }
-        assert!(turns.sites.lock().is_ok_and(|sites| sites.len() <= KEPT));
-        assert!(Arc::ptr_eq(&acme, &turns.of("acme".to_owned())));
-        assert_eq!(Turns::of_half(1).each, 1);
+        assert!(five.shared().sites.len() <= KEPT);
+        assert!(Arc::ptr_eq(&of_acme, &five.of(acme)));
+        assert_eq!(turns(1).each, 1);
     }
 }

@@ -34,9 +34,7 @@ pub fn migrate(url: &str) -> Result<Vec<String>, String> {
         .map(|versions| versions.iter().map(ToString::to_string).collect())
         .map_err(|error| format!("a migration failed: {error}"));
     if done.is_ok() {
-        rebuild_broken_indexes(&mut connection).map_err(|error| {
-            format!("an index that was left half built can't be rebuilt: {error}")
-        })?;
+        rebuild_broken_indexes(&mut connection);
     }
     // The lock goes with the connection in any case.
     drop(connection);
@@ -69,28 +67,37 @@ struct IndexRow {
 }
 
 /// Builds again what a migration that was killed left half built: such an index has its name already, so that the
-/// migration's next run passes over it, and nothing reads by it.
-fn rebuild_broken_indexes(connection: &mut PgConnection) -> diesel::QueryResult<()> {
+/// migration's next run passes over it, and nothing reads by it. Not what somebody is building at this moment. The
+/// schema is whole without it, only slow: what can't be built again is told of and no failure.
+fn rebuild_broken_indexes(connection: &mut PgConnection) {
     use diesel::{RunQueryDsl as _, connection::SimpleConnection as _, sql_query};
-    let broken: Vec<IndexRow> = sql_query(
-        "SELECT quote_ident(c.relname) AS name FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
-         WHERE NOT i.indisvalid AND c.relkind = 'i' AND c.relnamespace = current_schema()::regnamespace \
+    let broken = sql_query(
+        "SELECT c.relname AS name FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
+         WHERE NOT i.indisvalid AND c.relkind = 'i' \
+           AND c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema()) \
+           AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index b WHERE b.index_relid = c.oid) \
          ORDER BY c.relname",
     )
-    .load(connection)?;
+    .load::<IndexRow>(connection);
+    let broken = broken.unwrap_or_else(|error| {
+        tracing::warn!(%error, "could not look for indexes that were left half built");
+        Vec::new()
+    });
     for IndexRow { name } in broken {
-        // What an earlier rebuilding left, beside the index itself.
-        let statement = match name.ends_with("_ccnew") || name.ends_with("_ccold") {
-            true => format!("DROP INDEX CONCURRENTLY {name}"),
-            false => format!("REINDEX INDEX CONCURRENTLY {name}"),
+        let quoted = format!("\"{}\"", name.replace('"', "\"\""));
+        // What an earlier rebuilding left stands beside the index itself.
+        let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
+        let statement = match stem.ends_with("_ccnew") || stem.ends_with("_ccold") {
+            true => format!("DROP INDEX CONCURRENTLY {quoted}"),
+            false => format!("REINDEX INDEX CONCURRENTLY {quoted}"),
         };
-        connection.batch_execute(&statement)?;
-        tracing::warn!(
-            index = name,
-            "an index was left half built, and is whole now"
-        );
+        match connection.batch_execute(&statement) {
+            Ok(()) => tracing::warn!(index = name, "an index was left half built, and is mended"),
+            Err(error) => {
+                tracing::warn!(index = name, %error, "an index is half built, and could not be mended");
+            }
+        }
     }
-    Ok(())
 }
 
 /// Takes the migration lock. Asks again and again instead of waiting inside a statement: an index made

@@ -1,7 +1,11 @@
 //! Whether the database can be worked with, looked at again and again over a connection of its own: a pool in which
 //! everybody waits says nothing of the database.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use diesel::{
     PgConnection, QueryableByName, RunQueryDsl,
@@ -18,6 +22,10 @@ use super::{
 
 /// How long one look may take.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// After how long a look is given up that does not come back, and another connection is made.
+const GIVE_UP: Duration = Duration::from_secs(10);
+/// How many may be given up and still wait.
+const GIVEN_UP: usize = 8;
 
 /// Why the database can't be worked with.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -69,8 +77,10 @@ pub(crate) struct Look {
     url: String,
     readiness: Readiness,
     connection: Option<PgConnection>,
-    /// A look that has not come back: the database stands still.
-    pending: Option<JoinHandle<Seen>>,
+    /// A look that has not come back, and when it began: the database stands still.
+    pending: Option<(JoinHandle<Seen>, Instant)>,
+    /// Looks that were given up, and whose threads may wait for ever.
+    given_up: Vec<JoinHandle<Seen>>,
 }
 
 type Seen = (Option<PgConnection>, Result<(), NotReady>);
@@ -82,14 +92,25 @@ impl Look {
             readiness,
             connection: None,
             pending: None,
+            given_up: Vec::new(),
         }
     }
 
     /// Looks, and lets everybody know.
     pub(crate) async fn again(&mut self) -> Result<(), NotReady> {
-        let mut look = self.pending.take().unwrap_or_else(|| {
+        self.given_up.retain(|look| !look.is_finished());
+        if let Some((look, _)) = self
+            .pending
+            .take_if(|(_, begun)| begun.elapsed() > GIVE_UP && self.given_up.len() < GIVEN_UP)
+        {
+            // A server that stands still behind a network that does not is never noticed by the connection. Another
+            // one may lead to who has taken its place.
+            self.given_up.push(look);
+        }
+        let (mut look, begun) = self.pending.take().unwrap_or_else(|| {
             let (url, connection) = (self.url.clone(), self.connection.take());
-            spawn_blocking(move || look(&url, connection))
+            let look = spawn_blocking(move || look(&url, connection));
+            (look, Instant::now())
         });
         let seen = match timeout(PATIENCE, &mut look).await {
             Ok(Ok((connection, seen))) => {
@@ -98,7 +119,7 @@ impl Look {
             }
             Ok(Err(_panicked)) => Err(NotReady::Away("the look at the database failed".to_owned())),
             Err(_elapsed) => {
-                self.pending = Some(look);
+                self.pending = Some((look, begun));
                 Err(NotReady::Away("the database does not answer".to_owned()))
             }
         };
@@ -113,6 +134,8 @@ struct State {
     read_only: bool,
     #[diesel(sql_type = Bool)]
     begun: bool,
+    #[diesel(sql_type = Bool)]
+    no_schema: bool,
     #[diesel(sql_type = Text)]
     language: String,
 }
@@ -144,7 +167,7 @@ fn look(url: &str, connection: Option<PgConnection>) -> Seen {
     let state = sql_query(
         "SELECT current_setting('transaction_read_only')::bool AS read_only, \
                 to_regclass('__diesel_schema_migrations') IS NOT NULL AS begun, \
-                current_setting('lc_messages') AS language",
+                current_schema() IS NULL AS no_schema, current_setting('lc_messages') AS language",
     )
     .get_result::<State>(&mut connection);
     let state = match state {
@@ -164,6 +187,9 @@ fn look(url: &str, connection: Option<PgConnection>) -> Seen {
     }
     let seen = if state.read_only {
         Err(NotReady::ReadOnly)
+    } else if state.no_schema {
+        let why = "there is no schema that the role may use";
+        Err(NotReady::Unreadable(why.to_owned()))
     } else {
         migrations(&mut connection, state.begun)
     };

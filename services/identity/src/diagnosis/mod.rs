@@ -24,7 +24,7 @@ pub(crate) struct Diagnosis {
     /// Our own clock, when the database told its own.
     pub(crate) time: DateTime<Utc>,
     pub(crate) database: Database,
-    /// Why this process is not ready; none where it is.
+    /// What keeps this process from its work, or from writes; none where nothing does.
     pub(crate) not_ready: Option<String>,
     /// The credentials of a site's identity providers, newest first.
     pub(crate) providers: Vec<Credential>,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream};
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::Instrument;
 
 use super::{described, store};
@@ -33,6 +33,8 @@ const EVERY: Duration = Duration::from_millis(250);
 const SITES: i64 = 1000;
 /// How long writing the endings of one batch may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long it is waited for a site's lock, while those of other sites are waited for behind it.
+const WAIT: Duration = Duration::from_secs(2);
 
 /// Writes the endings of the site that are due at this moment, the first ones by time; tells whether there
 /// may be more. The caller holds the site's lock.
@@ -78,6 +80,7 @@ pub(crate) fn end_due(tx: &mut SiteTx<'_, '_>) -> Result<bool, Error> {
 /// Ends what is over on all sites, until the process stops. Every process does: whoever comes second finds
 /// nothing left to end.
 pub(crate) async fn end_grants_in_time(identity: Identity, stop: CancellationToken) {
+    let mut waiting: Option<AbortOnDropHandle<()>> = None;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -85,27 +88,50 @@ pub(crate) async fn end_grants_in_time(identity: Identity, stop: CancellationTok
         }
         match identity.db.peek(store::due_sites(SITES)).await {
             Ok(sites) => {
-                stream::iter(sites)
-                    .for_each_concurrent(identity.db.spare(), |store::SiteIdRow { site_id }| {
-                        end_of_site(&identity, SiteId::from(site_id))
+                // No site waits for another one's lock.
+                let passed_over: Vec<SiteId> = stream::iter(sites)
+                    .map(|row: store::SiteIdRow| {
+                        end_of_site(&identity, SiteId::from(row.site_id), false)
                     })
+                    .buffer_unordered(identity.db.spare())
+                    .filter_map(std::future::ready)
+                    .collect()
                     .await;
+                // Where writes follow each other that come to nothing, the lock is never free and nobody else ends
+                // anything: it is waited for, by one task.
+                if !passed_over.is_empty() && waiting.as_ref().is_none_or(|task| task.is_finished())
+                {
+                    let identity = identity.clone();
+                    waiting = Some(AbortOnDropHandle::new(tokio::spawn(async move {
+                        for site in passed_over {
+                            end_of_site(&identity, site, true).await;
+                        }
+                    })));
+                }
             }
             Err(error) => tracing::warn!(%error, "could not look for grants that have run out"),
         }
     }
 }
 
-async fn end_of_site(identity: &Identity, site: SiteId) {
+/// Ends what is over on a site; answers with it where somebody else has its lock.
+async fn end_of_site(identity: &Identity, site: SiteId, wait: bool) -> Option<SiteId> {
     // A trace of its own, which its events name.
     let span = tracing::error_span!(parent: None, "grants.end", otel.name = "end grants");
     async {
-        let context = RequestContext::of_nobody("end grants", PATIENCE);
-        // Where somebody writes, the next look finds out: no site waits for another one's lock.
-        if let Err(error) = identity.end_due(&context, site, false).await {
-            tracing::warn!(%error, site = %site, "could not end the grants that have run out");
+        let patience = if wait { WAIT } else { PATIENCE };
+        let context = RequestContext::of_nobody("end grants", patience);
+        match identity.end_due(&context, site, wait).await {
+            Ok(Some(_)) => None,
+            Ok(None) => Some(site),
+            // A long write: it is waited for again.
+            Err(Error::DeadlineExceeded) if wait => None,
+            Err(error) => {
+                tracing::warn!(%error, site = %site, "could not end the grants that have run out");
+                None
+            }
         }
     }
     .instrument(span)
-    .await;
+    .await
 }

@@ -130,9 +130,25 @@ impl pb::group_service_server::GroupService for GroupRpc {
     }
 }
 
-fn read_target(target: Option<pb::TargetByName>) -> TargetByName {
+fn read_target(target: Option<pb::TargetByName>) -> Result<TargetByName, Error> {
     let target = target.unwrap_or_default();
-    TargetByName {
+    // Longer than any that there can be: not to be compared with those, nor to be told back.
+    for (field, text) in [
+        ("target.name", &target.name),
+        ("target.site_domain", &target.site_domain),
+    ] {
+        if text.len() > names::KEY_MAX {
+            return Err(Error::invalid(
+                field,
+                format!(
+                    "is {} bytes long; the limit is {}",
+                    text.len(),
+                    names::KEY_MAX
+                ),
+            ));
+        }
+    }
+    Ok(TargetByName {
         kind: match target.kind() {
             pb::TargetKind::Unspecified => TargetKind::Unrecognised,
             pb::TargetKind::None => TargetKind::None,
@@ -141,13 +157,13 @@ fn read_target(target: Option<pb::TargetByName>) -> TargetByName {
         },
         name: target.name,
         site_domain: target.site_domain,
-    }
+    })
 }
 
 fn read_new(message: pb::CreateGroupRequest) -> Result<NewGroup, Error> {
     Ok(NewGroup {
         display_name: Name::display_name(&message.display_name)?,
-        target: read_target(message.target),
+        target: read_target(message.target)?,
         external_id: names::external_id(&message.external_id)?,
         members: MemberIds::read(&message.member_ids)?,
     })
@@ -157,7 +173,7 @@ fn read_change(message: pb::UpdateGroupRequest) -> Result<GroupChange, Error> {
     use pb::update_group_request::Membership as M;
     let display_name = message
         .display_name
-        .map(|name| Ok::<_, Error>((Name::display_name(&name)?, read_target(message.target))))
+        .map(|name| Ok::<_, Error>((Name::display_name(&name)?, read_target(message.target)?)))
         .transpose()?;
     let membership = match message.membership {
         None => None,

@@ -231,7 +231,9 @@ pub(crate) async fn update(
             if summary(&before) == summary(&after) {
                 return Ok((before, Effect::default()));
             }
-            check_permissions(tx, &after.permissions)?;
+            let new = after.permissions.iter();
+            let new = new.filter(|name| !before.permissions.contains(name));
+            check_permissions(tx, &new.cloned().collect::<Vec<_>>())?;
             if let Some(taken) = store::update(tx, &after)? {
                 return Err(name_taken(taken));
             }

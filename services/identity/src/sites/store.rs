@@ -97,13 +97,13 @@ impl SiteRow {
 pub(crate) fn open(
     tx: &mut Tx<'_>,
     name: &SiteName,
-    lock: bool,
+    writes: bool,
 ) -> Result<(Site, DateTime<Utc>, bool), Error> {
-    let lock = Lock::of(lock);
+    let lock = Lock::of(writes);
     let asked = Instant::now();
     let mut row = find(tx, name, lock)?;
     let overtaken = row.as_ref().is_some_and(|row| row.overtaken);
-    let waited = overtaken || asked.elapsed() > WAITED;
+    let waited = overtaken || (writes && asked.elapsed() > WAITED);
     if overtaken {
         row = find(tx, name, lock)?;
     }

@@ -129,7 +129,8 @@ impl Patient {
                 failure.to_string(),
                 "start it, or correct --addr (ROSTER_GRPC_ADDR) and the ROSTER_IDENTITY_ files of TLS",
             ),
-            Ok(ServingStatus::Serving) if self.not_ready().is_none() => {
+            // Without writes it serves all the same: what keeps it from them stands at the database.
+            Ok(ServingStatus::Serving) => {
                 let build = self.diagnosis.as_ref().map_or(String::new(), |timed| {
                     let answer = &timed.answer;
                     format!(", version {} (commit {})", answer.version, answer.commit)
@@ -154,7 +155,7 @@ impl Patient {
         }
     }
 
-    /// Why the process that answers is not ready, in its own words; none where it is, or does not say.
+    /// What keeps the process that answers from its work, or from writes, in its own words; none where nothing does.
     fn not_ready(&self) -> Option<&str> {
         let timed = self.diagnosis.as_ref().ok()?;
         Some(timed.answer.not_ready.as_str()).filter(|why| !why.is_empty())

@@ -28,8 +28,9 @@ const PROFILE: &str = "profile.";
 const ROLES: &str = "entitlements.roles";
 const ENTITIES: &str = "entitlements.business_entities";
 
-/// Why a write is refused where a member is not, or not as it was, when it was looked for.
-const MEANWHILE: [&str; 3] = ["USER_NAME_TAKEN", "VERSION_MISMATCH", "MEMBER_NOT_FOUND"];
+/// Why a write is refused where a member is not as it was when it was looked for. Not one that was deleted since: who has
+/// left must not come back because a file is read at that moment.
+const MEANWHILE: [&str; 2] = ["USER_NAME_TAKEN", "VERSION_MISMATCH"];
 
 /// Writes all members.
 pub(super) async fn export(
@@ -247,7 +248,7 @@ impl Rows for Members {
                 None => self.create(work, row).await,
             };
             match outcome {
-                // Made, changed or deleted since it was looked for: by somebody else, or by a call of ours whose
+                // Made or changed since it was looked for: by somebody else, or by a call of ours whose
                 // answer was lost.
                 Err(failure)
                     if attempt < ATTEMPTS && MEANWHILE.iter().any(|reason| failure.is(reason)) =>
