@@ -329,7 +329,7 @@ BAD = [
     (
         whole.the_database_has_a_connection_for_each,
         lambda o: setting(o, "identity", "ROSTER_DB_POOL", "20"),
-        "10 pods times 20 connections",
+        "10 pods times 22 connections",
     ),
     (
         whole.the_database_has_a_connection_for_each,
