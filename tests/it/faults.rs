@@ -286,6 +286,30 @@ async fn a_database_that_says_nothing_holds_nobody_longer_than_their_deadline() 
     world.database.check_events(&acme.id);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_is_told_to_stop_does_not_wait_for_a_database_that_says_nothing() {
+    let proxy = Proxy::before(server().cluster.port()).await;
+    let world = World::with(Settings {
+        database_port: Some(proxy.port()),
+        ..Settings::default()
+    })
+    .await;
+    let acme = world.acme().await;
+    proxy.freeze();
+    let mut members = acme.rpc.caller.members();
+    let call = within(&acme.rpc, get_owner(), Duration::from_secs(1));
+    let refused = members.get_member(call).await.unwrap_err();
+    assert_eq!(refused.code(), Code::DeadlineExceeded);
+    let took = tokio::task::block_in_place(|| {
+        let begun = Instant::now();
+        world.identity.stop();
+        begun.elapsed()
+    });
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    let log = std::fs::read_to_string(world.identity.log()).unwrap();
+    assert!(log.contains("identity stopped"), "{log}");
+}
+
 /// Conformance: 129, 130.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_facade_cut_from_identity_tells_its_clients_to_come_back() {

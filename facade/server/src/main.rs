@@ -2,11 +2,14 @@
 
 use std::process::ExitCode;
 
-use identity_runtime::settings;
+use identity_runtime::{settings, shutdown};
 use scim_facade::Config;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
+    shutdown::run(process())
+}
+
+async fn process() -> ExitCode {
     match scim_facade::run(settings::parse::<Config>()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

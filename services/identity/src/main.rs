@@ -4,13 +4,16 @@ use std::process::ExitCode;
 
 use identity_runtime::{
     metrics::Metrics,
-    settings,
+    settings, shutdown,
     telemetry::{self, Callers},
 };
 use identity_service::config::{Cli, Command};
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
+    shutdown::run(process())
+}
+
+async fn process() -> ExitCode {
     let cli: Cli = settings::parse();
     let metrics = Metrics::new("identity");
     // The facade has decided for who comes from outside.

@@ -1,8 +1,11 @@
-//! When to stop: SIGTERM or SIGINT.
+//! When to stop, SIGTERM or SIGINT, and how to end.
 
-use std::io;
+use std::{io, process::ExitCode};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+};
 use tokio_util::sync::CancellationToken;
 
 /// A token that is cancelled at the first SIGTERM or SIGINT.
@@ -23,4 +26,19 @@ pub fn on_signal() -> io::Result<CancellationToken> {
         stop.cancel();
     });
     Ok(token)
+}
+
+/// Runs a process to its end and answers with its exit code. What a thread still waits for then is left as it is: a
+/// database that does not answer, or a name that nobody resolves, must not keep the process until it is killed.
+pub fn run(process: impl Future<Output = ExitCode>) -> ExitCode {
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("the process can't begin: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(process);
+    runtime.shutdown_background();
+    code
 }
