@@ -3,7 +3,6 @@
 //! the exporter's own thread, outside any span, and so makes no span itself.
 
 use std::{
-    env,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -15,10 +14,7 @@ use opentelemetry::Context;
 use opentelemetry_sdk::{
     Resource,
     error::{OTelSdkError, OTelSdkResult},
-    trace::{
-        BatchConfigBuilder, BatchSpanProcessor, OTEL_BSP_MAX_QUEUE_SIZE,
-        OTEL_BSP_MAX_QUEUE_SIZE_DEFAULT, Span, SpanData, SpanExporter, SpanProcessor,
-    },
+    trace::{BatchConfigBuilder, BatchSpanProcessor, Span, SpanData, SpanExporter, SpanProcessor},
 };
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -30,10 +26,10 @@ use crate::metrics::Metrics;
 /// Why spans were lost.
 const FAILED: &str = "failed";
 const TIMEOUT: &str = "timeout";
-/// How many spans go in one message at the most. A few of them may have a megabyte, the effect of a large write, and
-/// collectors refuse a message that is too large whole.
-const BATCH: usize = 64;
 const QUEUE_FULL: &str = "queue_full";
+/// How many spans go in one message at the most. A few of them may have a megabyte, the effect of a large write, and
+/// collectors refuse a message that is too large whole: one of more than 4 MiB, where nothing else is set.
+const BATCH: usize = 16;
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct Labels {
@@ -78,16 +74,13 @@ fn count(family: &Family<Labels, Counter>, error_type: &'static str, spans: usiz
     family.get_or_create(&Labels { error_type }).inc_by(spans);
 }
 
-/// Spans in batches to `exporter`, all of them counted.
+/// Spans in batches to `exporter`, all of them counted, of which so many may wait.
 pub(crate) fn counted<E: SpanExporter + 'static>(
     exporter: E,
+    room: usize,
+    batches: BatchConfigBuilder,
     meters: SpanMeters,
 ) -> impl SpanProcessor + use<E> {
-    let room = env::var(OTEL_BSP_MAX_QUEUE_SIZE)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .filter(|room| *room > 0)
-        .unwrap_or(OTEL_BSP_MAX_QUEUE_SIZE_DEFAULT);
     let queue = Arc::new(Queue {
         room,
         waiting: AtomicUsize::new(0),
@@ -100,12 +93,13 @@ pub(crate) fn counted<E: SpanExporter + 'static>(
         lost: AtomicU64::new(0),
         told_of_dropped: AtomicBool::new(false),
     };
-    let config = BatchConfigBuilder::default()
+    let batches = batches
         .with_max_queue_size(room)
-        .with_max_export_batch_size(BATCH.min(room));
+        .with_max_export_batch_size(BATCH.min(room))
+        .build();
     Bounded {
         batches: BatchSpanProcessor::builder(exporter)
-            .with_batch_config(config.build())
+            .with_batch_config(batches)
             .build(),
         meters,
         queue,
@@ -249,7 +243,7 @@ mod tests {
     use super::*;
     use crate::metrics::Format;
 
-    const ROOM: usize = OTEL_BSP_MAX_QUEUE_SIZE_DEFAULT;
+    const ROOM: usize = 2048;
 
     /// Says that it has begun, and waits to be told how it ends.
     #[derive(Debug)]
@@ -277,7 +271,12 @@ mod tests {
             outcomes: Mutex::new(outcomes),
         };
         let provider = SdkTracerProvider::builder()
-            .with_span_processor(counted(exporter, meters))
+            .with_span_processor(counted(
+                exporter,
+                ROOM,
+                BatchConfigBuilder::default(),
+                meters,
+            ))
             .build();
         let tracer = provider.tracer("test");
         let spans = |count: usize| (0..count).for_each(|_| tracer.start("span").end());

@@ -1,7 +1,7 @@
 //! Logs and traces: one subscriber that writes log lines to standard error, each with its trace id,
 //! and hands spans to OpenTelemetry.
 
-use std::{collections::BTreeMap, error::Error, fmt, io};
+use std::{collections::BTreeMap, error::Error, fmt, io, time::Duration};
 
 use clap::{Args, ValueEnum};
 use opentelemetry::{
@@ -12,7 +12,7 @@ use opentelemetry_otlp::{WithExportConfig, WithTonicConfig};
 use opentelemetry_sdk::{
     Resource,
     propagation::TraceContextPropagator,
-    trace::{ParentBasedSampler, Sampler, SdkTracerProvider},
+    trace::{BatchConfigBuilder, ParentBasedSampler, Sampler, SdkTracerProvider},
 };
 use tonic::transport::ClientTlsConfig;
 use tracing::{
@@ -29,7 +29,12 @@ use tracing_subscriber::{
 };
 use uuid::Uuid;
 
-use crate::{export, metrics::Metrics, settings::url, version};
+use crate::{
+    export,
+    metrics::Metrics,
+    settings::{number, url},
+    version,
+};
 
 /// Libraries that say at `info` what nobody asked for, and whose spans would trace the exporter itself.
 const QUIET: [&str; 4] = [
@@ -99,6 +104,12 @@ pub struct TelemetryArgs {
     /// Unset: nothing. Its name and its build can't be changed; a service.instance.id is made up where none is given.
     #[arg(long, global = true, env = "OTEL_RESOURCE_ATTRIBUTES", value_parser = pairs, value_name = "PAIRS")]
     pub resource_attributes: Option<String>,
+    /// How many spans may wait to be sent, 1 to 1000000. Those that find no room are dropped, and counted.
+    #[arg(long, global = true, env = "OTEL_BSP_MAX_QUEUE_SIZE", default_value = "2048", value_parser = number::<usize>(1..=1_000_000), value_name = "N")]
+    pub span_queue: usize,
+    /// How long a span waits at the most for others to be sent with, 1 to 600000 milliseconds.
+    #[arg(long, global = true, env = "OTEL_BSP_SCHEDULE_DELAY", default_value = "5000", value_parser = number::<u64>(1..=600_000), value_name = "MS")]
+    pub span_delay: u64,
 }
 
 fn ratio(text: &str) -> Result<f64, String> {
@@ -157,7 +168,10 @@ pub fn init(
         if endpoint.starts_with("https://") {
             exporter = exporter.with_tls_config(ClientTlsConfig::new().with_native_roots());
         }
-        provider = provider.with_span_processor(export::counted(exporter.build()?, meters));
+        let batches = BatchConfigBuilder::default()
+            .with_scheduled_delay(Duration::from_millis(args.span_delay));
+        let spans = export::counted(exporter.build()?, args.span_queue, batches, meters);
+        provider = provider.with_span_processor(spans);
     }
     let provider = provider.build();
 
