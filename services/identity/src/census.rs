@@ -40,7 +40,10 @@ pub(crate) async fn repeat(
         match counted {
             Ok(census) => {
                 census.tell(&metrics);
-                let now = Some((census.silent, census.within_7_days));
+                let now = Some((
+                    (census.silent, census.silent_sites.clone()),
+                    (census.within_7_days, census.expiring_of_sites.clone()),
+                ));
                 if known != now && (census.silent > 0 || census.within_7_days > 0) {
                     tracing::warn!(
                         silent = census.silent,

@@ -95,7 +95,7 @@ impl DbMetrics {
         let this = Self {
             up: metrics.register(
                 "identity_database_up",
-                "Whether the database answers and has the schema of this process, looked at every two seconds",
+                "Whether the database answers, takes writes and has the schema of this process, looked at every two seconds",
                 Gauge::default(),
             ),
             retries: metrics.register(
