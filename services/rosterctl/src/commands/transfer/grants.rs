@@ -13,7 +13,7 @@ use super::{
     columns::{GRANTS, Row},
     files::Writer,
     groups::target,
-    import::{ATTEMPTS, Rows, Work},
+    import::{Rows, Work, written},
     report::Done,
 };
 use crate::{
@@ -100,19 +100,11 @@ impl Rows for Grants {
             }),
             ..Wanted::default()
         };
-        let mut attempt = 1;
-        loop {
-            match write_once(work, row, &wanted).await {
-                // Changed, or ended, since it was read.
-                Err(failure)
-                    if attempt < ATTEMPTS
-                        && (failure.is("VERSION_MISMATCH") || failure.is("GRANT_NOT_FOUND")) =>
-                {
-                    attempt += 1;
-                }
-                outcome => return outcome,
-            }
-        }
+        // Changed, or ended, since it was read.
+        written(&["VERSION_MISMATCH", "GRANT_NOT_FOUND"], async || {
+            write_once(work, row, &wanted).await
+        })
+        .await
     }
 }
 

@@ -15,7 +15,7 @@ use serde_json::json;
 use super::{
     columns::{GROUPS, Row},
     files::Writer,
-    import::{ATTEMPTS, Rows, Work},
+    import::{Rows, Work, written},
     members,
     report::Done,
 };
@@ -148,15 +148,10 @@ impl Groups {
         if !work.update {
             return Ok(Done::Unchanged);
         }
-        let mut attempt = 1;
-        loop {
-            match update_once(work, row, id, target, member_ids.clone()).await {
-                Err(failure) if attempt < ATTEMPTS && failure.is("VERSION_MISMATCH") => {
-                    attempt += 1;
-                }
-                outcome => return outcome,
-            }
-        }
+        written(&["VERSION_MISMATCH"], async || {
+            update_once(work, row, id, target, member_ids.clone()).await
+        })
+        .await
     }
 }
 

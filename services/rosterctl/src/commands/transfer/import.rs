@@ -14,7 +14,22 @@ use super::{
 use crate::{connection::Settings, failure::Failure};
 
 /// How often a row is written that others change at the same time, each time from what is there then.
-pub(super) const ATTEMPTS: usize = 5;
+const ATTEMPTS: usize = 5;
+
+/// Writes a row, and again where others changed meanwhile what it was to be written upon, as one of these reasons
+/// tells.
+pub(super) async fn written(
+    meanwhile: &[&str],
+    mut once: impl AsyncFnMut() -> Result<Done, Failure>,
+) -> Result<Done, Failure> {
+    for _ in 1..ATTEMPTS {
+        match once().await {
+            Err(failure) if meanwhile.iter().any(|reason| failure.is(reason)) => {}
+            outcome => return outcome,
+        }
+    }
+    once().await
+}
 
 /// How an import goes about its rows.
 #[derive(Debug)]

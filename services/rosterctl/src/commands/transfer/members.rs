@@ -15,7 +15,7 @@ use tonic::transport::Channel;
 use super::{
     columns::{MEMBERS, Row, set},
     files::Writer,
-    import::{ATTEMPTS, Rows, Work},
+    import::{Rows, Work, written},
     report::Done,
 };
 use crate::{
@@ -240,26 +240,20 @@ impl Rows for Members {
 
     async fn write(&self, work: &Work<'_>, row: &Row) -> Result<Done, Failure> {
         let user_name = row.text("user_name").unwrap_or_default();
-        let mut existing = self.existing.get(&key(user_name)).cloned();
-        let mut attempt = 1;
-        loop {
-            let outcome = match &existing {
+        let mut looked_up = Some(self.existing.get(&key(user_name)).cloned());
+        written(&MEANWHILE, async || {
+            let existing = match looked_up.take() {
+                Some(existing) => existing,
+                None => members_by_user_name(work.settings, &[user_name])
+                    .await?
+                    .remove(&key(user_name)),
+            };
+            match &existing {
                 Some(existing) => self.update(work, row, existing).await,
                 None => self.create(work, row).await,
-            };
-            match outcome {
-                // Made or changed since it was looked for: by somebody else, or by a call of ours whose
-                // answer was lost.
-                Err(failure)
-                    if attempt < ATTEMPTS && MEANWHILE.iter().any(|reason| failure.is(reason)) =>
-                {
-                    let mut found = members_by_user_name(work.settings, &[user_name]).await?;
-                    existing = found.remove(&key(user_name));
-                    attempt += 1;
-                }
-                outcome => return outcome,
             }
-        }
+        })
+        .await
     }
 }
 
