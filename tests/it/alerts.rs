@@ -4,15 +4,15 @@
 
 use std::time::{Duration, Instant};
 
-use chrono::Datelike;
 use identity_proto::v1::{self as pb, access_question::Ability};
 use identity_tests::{
     certificates::Certified,
+    collector::Collector,
     database::server,
     faults::Proxy,
     metrics::Exposed,
     rpc::{Rpc, by_user_name},
-    rules::rules,
+    rules::{asked, rules},
     scim,
     watch::watch_from_now,
     world::{Settings, Site, World},
@@ -20,39 +20,69 @@ use identity_tests::{
 use roster_stack::{ports::free_port, services::Service};
 use serde_json::json;
 
-/// The number that an alert's metric must be above, or is compared with last.
+/// The number that an alert's only comparison is with.
 #[track_caller]
 fn threshold(alert: &str) -> f64 {
-    let rule = rules()
-        .into_iter()
-        .find(|rule| rule.alert == alert)
-        .unwrap();
-    let last = rule.expr.split_whitespace().last().unwrap().to_owned();
-    last.parse().unwrap_or_else(|_| panic!("{}", rule.expr))
+    let [threshold] = thresholds(alert)[..] else {
+        panic!("{alert} compares with {:?}", thresholds(alert));
+    };
+    threshold
 }
 
-/// All numbers that an alert's metrics must be above, in the rule's order.
+/// All numbers that an alert compares with, in the order of its rules.
 #[track_caller]
 fn thresholds(alert: &str) -> Vec<f64> {
-    let rule = rules().into_iter().find(|rule| rule.alert == alert);
-    let expr = rule.unwrap().expr;
-    let numbers = expr.split("> ").skip(1);
-    let numbers = numbers.filter_map(|rest| rest.split_whitespace().next());
-    numbers.map(|number| number.parse().unwrap()).collect()
+    let exprs = exprs(alert);
+    let words: Vec<&str> = exprs
+        .iter()
+        .flat_map(|expr| expr.split_whitespace())
+        .collect();
+    let compared = words
+        .windows(2)
+        .filter(|two| [">", ">=", "<", "<=", "=="].contains(&two[0]));
+    let numbers = compared.filter_map(|two| two[1].trim_end_matches(')').parse().ok());
+    numbers.collect()
 }
 
-/// The share of an objective's requests from which on its budget burns fast.
+/// The PromQL of each rule of an alert.
 #[track_caller]
-fn burns_fast(objective: &str) -> f64 {
+fn exprs(alert: &str) -> Vec<String> {
+    let rules = rules().into_iter().filter(|rule| rule.alert == alert);
+    let exprs: Vec<String> = rules.map(|rule| rule.expr).collect();
+    assert!(!exprs.is_empty(), "no alert {alert}");
+    exprs
+}
+
+/// Asserts that so many bad ones of all, between two looks, use up an objective's budget as fast as each alert about
+/// budgets asks for.
+#[track_caller]
+fn burns(objective: &str, (bad, all): (f64, f64)) {
     let budget = rules().into_iter().find(|rule| {
         rule.record == "roster:objective_budget:ratio" && rule.settings["objective"] == objective
     });
     let budget = budget.unwrap().expr;
-    14.4 * budget
-        .trim_start_matches("vector(")
-        .trim_end_matches(')')
-        .parse::<f64>()
-        .unwrap()
+    let budget = budget.trim_start_matches("vector(").trim_end_matches(')');
+    let budget: f64 = budget.parse().unwrap();
+    for alert in [
+        "RosterBudgetBurnsFast",
+        "RosterBudgetBurnsSlowly",
+        "RosterBudgetRunsOut",
+    ] {
+        let [expr] = &exprs(alert)[..] else {
+            panic!("{alert} has one rule");
+        };
+        let factors = expr.match_indices(" * roster:objective_budget:ratio)");
+        let factors = factors.map(|(end, _)| {
+            let before = expr[..end].rsplit('(').next().unwrap();
+            before.parse::<f64>().unwrap()
+        });
+        let factor = factors.fold(1.0, f64::max);
+        let share = bad / all;
+        assert!(
+            share > factor * budget && bad > threshold(alert),
+            "{alert}, {objective}: {bad} of {all}"
+        );
+    }
 }
 
 /// Waits until a service's metrics are so; a minute and a half at the most.
@@ -81,20 +111,40 @@ async fn breakable() -> (Proxy, World, Site) {
     (proxy, world, acme)
 }
 
-/// What of an objective was missed between two looks: bad and all.
-fn share(
+/// What of an objective was missed between two looks: the bad ones, and all.
+fn missed(
     before: &Exposed,
     after: &Exposed,
     bad: &[(&str, Vec<(&str, &str)>)],
     all: &[(&str, Vec<(&str, &str)>)],
-) -> f64 {
+) -> (f64, f64) {
     let grown = |of: &[(&str, Vec<(&str, &str)>)]| -> f64 {
         of.iter()
             .map(|(name, labels)| after.sum(name, labels) - before.sum(name, labels))
             .sum()
     };
     assert!(grown(all) > 0.5, "nothing was counted");
-    grown(bad) / grown(all)
+    (grown(bad), grown(all))
+}
+
+/// The same of an objective of latency: the bad ones took longer than `le`.
+fn slower(
+    before: &Exposed,
+    after: &Exposed,
+    name: &str,
+    le: &str,
+    labels: &[(&str, &str)],
+) -> (f64, f64) {
+    let (bucket, count) = (format!("{name}_bucket"), format!("{name}_count"));
+    let mut within = labels.to_vec();
+    within.push(("le", le));
+    let (fast, all) = missed(
+        before,
+        after,
+        &[(&bucket, within)],
+        &[(&count, labels.to_vec())],
+    );
+    (all - fast, all)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,7 +157,7 @@ async fn a_database_that_is_cut_off_shows_and_uses_up_both_budgets_of_availabili
     .await;
     let facade = Exposed::of(&world.facade).await;
     proxy.cut();
-    for _ in 0..3 {
+    for _ in 0..5 {
         acme.scim.get("/Users?count=1").await.error(429, "");
     }
     let broken = until(&world.identity, "the database is missed", |exposed| {
@@ -115,22 +165,22 @@ async fn a_database_that_is_cut_off_shows_and_uses_up_both_budgets_of_availabili
     })
     .await;
     let requests = |fault| ("scim_requests_total", vec![("fault", fault)]);
-    let missed = share(
+    let lost = missed(
         &facade,
         &Exposed::of(&world.facade).await,
         &[requests("service")],
         &[requests("service"), requests("client"), requests("none")],
     );
-    assert!(missed > burns_fast("scim-availability"), "{missed}");
+    burns("scim-availability", lost);
     let calls = "rpc_server_call_duration_seconds_count";
     let code = |code| (calls, vec![("rpc_response_status_code", code)]);
-    let missed = share(
+    let lost = missed(
         &healthy,
         &broken,
         &[code("UNAVAILABLE")],
         &[(calls, vec![])],
     );
-    assert!(missed > burns_fast("grpc-availability"), "{missed}");
+    burns("grpc-availability", lost);
     // And the census stands still, while time goes on.
     let counted = broken.sum("identity_census_timestamp_seconds", &[]);
     tokio::time::sleep(Duration::from_millis(1500)).await;
@@ -187,7 +237,9 @@ async fn held_connections_saturate_the_pool_and_a_held_lock_makes_writes_slow() 
         ));
     }
     world.database.wait_until_waiting(6).await;
-    // As many as have to be sent away for the alert.
+    let [waiting, sent_away, _database_up] = thresholds("RosterPoolSaturated")[..] else {
+        panic!("those that wait, those that were sent away, and the database");
+    };
     let mut reads = Vec::new();
     for _ in 0..8 {
         let scim = acme.scim.clone();
@@ -200,14 +252,13 @@ async fn held_connections_saturate_the_pool_and_a_held_lock_makes_writes_slow() 
         &world.identity,
         "calls wait, and no connection is left",
         |exposed| {
-            exposed.sum("db_client_connection_pending_requests", &[]) > 0.5
+            exposed.sum("db_client_connection_pending_requests", &[]) > waiting
                 && exposed.sum("db_client_connection_count", &used)
                     >= exposed.sum("db_client_connection_max", &[])
         },
     )
     .await;
     // Longer than a write may take by its objective, and than a call waits for a connection.
-    let sent_away = threshold("RosterPoolSaturated");
     until(&world.identity, "calls are sent away", |exposed| {
         exposed.sum("db_client_connection_timeouts_total", &[]) > sent_away
     })
@@ -220,17 +271,12 @@ async fn held_connections_saturate_the_pool_and_a_held_lock_makes_writes_slow() 
     }
     let route = ("http_route", "/{domain}/scim/v2/Users");
     let post = ("http_request_method", "POST");
-    let all = (
-        "http_server_request_duration_seconds_count",
-        vec![route, post],
-    );
-    let fast = (
-        "http_server_request_duration_seconds_bucket",
-        vec![route, post, ("le", "1.0")],
-    );
     let after = Exposed::of(&world.facade).await;
-    let missed = 1.0 - share(&facade, &after, &[fast], &[all]);
-    assert!(missed > burns_fast("scim-write-latency"), "{missed}");
+    let requests = "http_server_request_duration_seconds";
+    burns(
+        "scim-write-latency",
+        slower(&facade, &after, requests, "1.0", &[route, post]),
+    );
     until(&world.identity, "nobody waits any more", |exposed| {
         exposed.sum("db_client_connection_pending_requests", &[]) < 0.5
     })
@@ -258,10 +304,15 @@ async fn a_slow_database_makes_answers_slow_and_events_late() {
             }),
             ..Default::default()
         };
-        let (request, mut asks) = (acme.rpc.caller.request(question), acme.rpc.caller.access());
-        let asked = tokio::spawn(async move { asks.check_access(request).await });
-        let scim = acme.scim.clone();
-        let listed = tokio::spawn(async move { scim.get("/Users?count=1").await });
+        let asked = [(); 3].map(|()| {
+            let request = acme.rpc.caller.request(question.clone());
+            let mut asks = acme.rpc.caller.access();
+            tokio::spawn(async move { asks.check_access(request).await })
+        });
+        let listed = [(); 3].map(|()| {
+            let scim = acme.scim.clone();
+            tokio::spawn(async move { scim.get("/Users?count=1").await })
+        });
         let writer = Rpc {
             caller: acme
                 .rpc
@@ -270,38 +321,40 @@ async fn a_slow_database_makes_answers_slow_and_events_late() {
                 .unwrap(),
             site: None,
         };
-        writer.make_member(&format!("m{n}@acme.example")).await;
+        for more in 0..3 {
+            writer
+                .make_member(&format!("m{n}-{more}@acme.example"))
+                .await;
+        }
         // Longer than an event and a list may take, and less than a watch waits for its database.
         tokio::time::sleep(Duration::from_millis(2600)).await;
         proxy.mend();
-        asked.await.unwrap().unwrap();
-        listed.await.unwrap().is(200);
-        assert_eq!(watch.next().await.unwrap().kind, "member.created");
+        for asked in asked {
+            asked.await.unwrap().unwrap();
+        }
+        for listed in listed {
+            listed.await.unwrap().is(200);
+        }
+        for _ in 0..3 {
+            assert_eq!(watch.next().await.unwrap().kind, "member.created");
+        }
     }
     let after = Exposed::of(&world.identity).await;
     let method = ("rpc_method", "identity.v1.AccessService/CheckAccess");
     let answers = "rpc_server_call_duration_seconds";
-    let slow = |name: &str, le, labels: Vec<(&'static str, &'static str)>, before, after| {
-        let (bucket, count) = (format!("{name}_bucket"), format!("{name}_count"));
-        let mut within = labels.clone();
-        within.push(("le", le));
-        1.0 - share(before, after, &[(&bucket, within)], &[(&count, labels)])
-    };
-    let missed = slow(answers, "0.05", vec![method], &before, &after);
-    assert!(missed > burns_fast("access-latency"), "{missed}");
-    let missed = slow(
-        "identity_watch_delay_seconds",
-        "1.0",
-        vec![],
-        &before,
-        &after,
+    burns(
+        "access-latency",
+        slower(&before, &after, answers, "0.05", &[method]),
     );
-    assert!(missed > burns_fast("told"), "{missed}");
+    let delay = "identity_watch_delay_seconds";
+    burns("told", slower(&before, &after, delay, "1.0", &[]));
     let facade_after = Exposed::of(&world.facade).await;
     let lists = "http_server_request_duration_seconds";
     let get = ("http_request_method", "GET");
-    let missed = slow(lists, "2.5", vec![get], &facade, &facade_after);
-    assert!(missed > burns_fast("scim-read-latency"), "{missed}");
+    burns(
+        "scim-read-latency",
+        slower(&facade, &facade_after, lists, "2.5", &[get]),
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -315,7 +368,11 @@ async fn an_identity_that_is_gone_is_absent_and_unreachable() {
     for _ in 0..5 {
         acme.scim.get("/Users?count=1").await.error(429, "");
     }
-    // What Prometheus calls `up == 0`, where another one is there (RosterProcessAway) or not (RosterAbsent).
+    // What Prometheus calls `up == 0`, where another one is there or not. These alerts ask for nothing else.
+    for alert in ["RosterProcessAway", "RosterAbsent"] {
+        let asks = asked(&exprs(alert).concat());
+        assert_eq!(asks.metrics.into_iter().collect::<Vec<_>>(), ["up"]);
+    }
     assert!(world.identity.metrics().is_err());
     assert!(other.metrics().is_ok());
     other.kill();
@@ -327,8 +384,8 @@ async fn an_identity_that_is_gone_is_absent_and_unreachable() {
         panic!("a share and a number");
     };
     let lost = after.sum(calls, &unavailable.1) - before.sum(calls, &unavailable.1);
-    let missed = share(&before, &after, &[unavailable], &[(calls, vec![])]);
-    assert!(missed > least && lost > number, "{missed} {lost}");
+    let (_, all) = missed(&before, &after, &[unavailable], &[(calls, vec![])]);
+    assert!(lost / all > least && lost > number, "{lost} of {all}");
     assert!(after.sum("scim_identity_retries_total", &[]) > 0.5);
 }
 
@@ -363,48 +420,45 @@ async fn silent_providers_ending_credentials_and_refused_tokens_are_counted() {
         },
     )
     .await;
-    // It has expired, and the provider calls again, as often as twice a second.
-    set("expires_at = now() - interval '1 second'");
-    let expired = [("cause", "expired")];
-    let before = Exposed::of(&world.identity)
-        .await
-        .sum("identity_tokens_refused_total", &expired);
-    for _ in 0..3 {
-        acme.scim.get("/Users?count=1").await.is(401);
-        tokio::time::sleep(Duration::from_millis(500)).await;
+    // It has expired, or was revoked, and the provider calls again, as often as twice a second.
+    for (what, cause) in [
+        ("expires_at = now() - interval '1 second'", "expired"),
+        ("expires_at = NULL, revoked_at = now()", "revoked"),
+    ] {
+        set(what);
+        let cause = [("cause", cause)];
+        let refused = async || {
+            let exposed = Exposed::of(&world.identity).await;
+            exposed.sum("identity_tokens_refused_total", &cause)
+        };
+        let before = refused().await;
+        for _ in 0..3 {
+            acme.scim.get("/Users?count=1").await.is(401);
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        let refused = refused().await - before;
+        assert!(refused / 2.0 > threshold("RosterTokensRefused"));
+        assert!(refused > threshold("RosterFormerTokenUsed"));
     }
-    let after = Exposed::of(&world.identity)
-        .await
-        .sum("identity_tokens_refused_total", &expired);
-    assert!((after - before) / 2.0 > threshold("RosterTokensRefused"));
-    assert!(after - before > threshold("RosterFormerTokenUsed"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_that_is_about_to_expire_is_seen() {
     let world = World::start().await;
-    let folder = tempfile::tempdir().unwrap();
-    let soon = chrono::Utc::now() + chrono::Duration::days(6);
-    let mut params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-    params.not_after = rcgen::date_time_ymd(soon.year(), soon.month() as u8, soon.day() as u8);
-    let key = rcgen::KeyPair::generate().unwrap();
-    let (certificate, key) = Certified {
-        pem: params.self_signed(&key).unwrap().pem(),
-        key: key.serialize_pem(),
-    }
-    .write(folder.path(), "server");
-    let log = folder.path().join("identity.log");
-    let options = World::identity_options(world.database.url(), free_port().unwrap(), &log)
-        .variable("ROSTER_TLS_CERT", certificate.display().to_string())
-        .variable("ROSTER_TLS_KEY", key.display().to_string());
-    let start = move || Service::start(options, &server().guard).unwrap();
-    let secured = tokio::task::spawn_blocking(start).await.unwrap();
     let name = "tls_certificate_not_after_seconds";
-    let exposed = Exposed::of(&secured).await;
-    let not_after = exposed.sum(name, &[("tls_certificate", "server")]);
-    let left = not_after - chrono::Utc::now().timestamp() as f64;
-    let limit = threshold("RosterCertificateExpires");
-    assert!(left > 0.0 && left < limit, "{left} {limit}");
+    let limits = thresholds("RosterCertificateExpires");
+    assert_eq!(limits.len(), 2, "a ticket and a page");
+    for (days, limit) in [6, 1].into_iter().zip(limits) {
+        let folder = tempfile::tempdir().unwrap();
+        let soon = chrono::Utc::now() + chrono::Duration::days(days);
+        let secured = world
+            .identity_over_tls(&Certified::good_until(soon), None, folder.path())
+            .await;
+        let exposed = Exposed::of(&secured).await;
+        let not_after = exposed.sum(name, &[("tls_certificate", "server")]);
+        let left = not_after - chrono::Utc::now().timestamp() as f64;
+        assert!(left > 0.0 && left < limit, "{left} {limit}");
+    }
     // Without TLS there is no certificate, and nothing to wait for.
     let plain = Exposed::of(&world.identity).await;
     assert!(plain.samples().all(|sample| sample.name != name));
@@ -412,26 +466,43 @@ async fn a_certificate_that_is_about_to_expire_is_seen() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn spans_that_nobody_takes_are_counted_as_lost() {
-    let nobody = format!("http://127.0.0.1:{}", free_port().unwrap());
-    let variables = vec![
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", nobody),
-        ("OTEL_BSP_SCHEDULE_DELAY", "50".to_owned()),
-    ];
-    let world = World::with(Settings {
-        identity: variables.clone(),
-        facade: variables,
-        ..Settings::default()
-    })
-    .await;
-    let acme = world.bare_site("acme").await;
-    acme.scim.get("/Users?count=1").await.is(200);
-    for service in [&world.identity, &world.facade] {
-        until(service, "spans are lost", |exposed| {
-            let lost = [("error_type", "failed")];
-            exposed.sum("otel_sdk_exporter_span_exported_total", &lost)
-                > threshold("RosterTracesLost")
-        })
-        .await;
+    let [not_sent, dropped] = thresholds("RosterTracesLost")[..] else {
+        panic!("those that could not be sent, and those that there was no room for");
+    };
+    let nobody = free_port().unwrap();
+    // A collector that takes connections, and then nothing.
+    let collector = Collector::start().await.unwrap();
+    let silent = Proxy::before(collector.port()).await;
+    silent.freeze();
+    for (port, name, limit) in [
+        (nobody, "otel_sdk_exporter_span_exported_total", not_sent),
+        (
+            silent.port(),
+            "otel_sdk_processor_span_processed_total",
+            dropped,
+        ),
+    ] {
+        let variables = vec![
+            (
+                "OTEL_EXPORTER_OTLP_ENDPOINT",
+                format!("http://127.0.0.1:{port}"),
+            ),
+            ("OTEL_BSP_SCHEDULE_DELAY", "50".to_owned()),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "16".to_owned()),
+        ];
+        let world = World::with(Settings::for_both(variables)).await;
+        let acme = world.bare_site("acme").await;
+        for _ in 0..20 {
+            acme.scim.get("/Users?count=1").await.is(200);
+        }
+        for service in [&world.identity, &world.facade] {
+            until(service, "spans are lost", |exposed| {
+                let lost = ["failed", "timeout", "queue_full"];
+                let lost = lost.map(|why| exposed.sum(name, &[("error_type", why)]));
+                lost.iter().sum::<f64>() > limit
+            })
+            .await;
+        }
     }
 }
 

@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use identity_proto::v1 as pb;
 use identity_tests::{
     certificates::Authority,
-    database::server,
     metrics::Exposed,
     scim,
     watch::watch_from_now,
@@ -14,7 +13,6 @@ use identity_tests::{
     writes::{new_trace_id, traced},
 };
 use reqwest::Method;
-use roster_stack::{ports::free_port, services::Service};
 use serde_json::json;
 use tonic::{Code, Request, client::Grpc, codegen::http::uri::PathAndQuery};
 use uuid::Uuid;
@@ -199,13 +197,9 @@ async fn names_and_labels_are_good_bounded_and_as_the_page_says() {
     }
     // One that speaks TLS has a certificate.
     let folder = tempfile::tempdir().unwrap();
-    let (certificate, key) = Authority::new().server().write(folder.path(), "server");
-    let log = folder.path().join("identity.log");
-    let options = World::identity_options(world.database.url(), free_port().unwrap(), &log)
-        .variable("ROSTER_TLS_CERT", certificate.display().to_string())
-        .variable("ROSTER_TLS_KEY", key.display().to_string());
-    let start = move || Service::start(options, &server().guard).unwrap();
-    let secured = tokio::task::spawn_blocking(start).await.unwrap();
+    let secured = world
+        .identity_over_tls(&Authority::new().server(), None, folder.path())
+        .await;
     let secured = Exposed::of(&secured).await;
     let mut found = lint(&facade);
     found.extend(lint(&secured));

@@ -102,8 +102,35 @@ fn exists(asked: &Asked, place: &str) {
             labels.extend(["alertname", "alertstate"]);
         }
     }
-    for (label, _) in &asked.labels {
+    let values = label_values();
+    for (label, value) in &asked.labels {
         assert!(labels.contains(label.as_str()), "{place}: no label {label}");
+        if let Some(values) = values.get(label) {
+            let known = value.is_empty() || values.contains(value);
+            assert!(known, "{place}: no {label} is {value}");
+        }
+    }
+}
+
+/// The labels whose values can be told beforehand, with them, from the documentation of the metrics.
+fn label_values() -> BTreeMap<String, BTreeSet<String>> {
+    let page = fs::read_to_string(repository().join("docs/metrics.md")).unwrap();
+    let (_, table) = page.split_once("\n## The values of labels\n").unwrap();
+    let rows = table.lines().filter(|line| line.starts_with("| `"));
+    let values = rows.map(|row| {
+        let mut words = row.split('`').skip(1).step_by(2).map(str::to_owned);
+        (words.next().unwrap(), words.collect())
+    });
+    values.collect()
+}
+
+/// What an alert asks for is seen to come about in `alerts.rs`, where each has its fault.
+#[test]
+fn every_alert_has_a_fault() {
+    let faults = include_str!("alerts.rs");
+    for rule in rules().iter().filter(|rule| !rule.alert.is_empty()) {
+        let name = format!("\"{}\"", rule.alert);
+        assert!(faults.contains(&name), "no fault in alerts.rs for {name}");
     }
 }
 

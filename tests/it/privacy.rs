@@ -6,7 +6,7 @@ use identity_tests::{
     collector::Collector,
     rpc::{by_id, by_user_name},
     scim::{ENTERPRISE, PATCH_OP, Scim, USER, encode, user},
-    world::{Settings, World},
+    world::World,
     writes::{mask, member},
 };
 use reqwest::Method;
@@ -260,14 +260,7 @@ fn sightings(text: &str) -> Vec<String> {
 
 async fn nothing_is_seen(level: &str) {
     let collector = Collector::start().await.unwrap();
-    let mut variables = collector.variables();
-    variables.push(("ROSTER_LOG", level.to_owned()));
-    let world = World::with(Settings {
-        identity: variables.clone(),
-        facade: variables,
-        ..Settings::default()
-    })
-    .await;
+    let world = World::exporting(&collector, &[("ROSTER_LOG", level)]).await;
     let acme = world.acme().await;
     over_scim(&world, &acme.scim).await;
     over_grpc(&acme).await;

@@ -31,6 +31,7 @@ async fn no_request_fails_while_both_services_are_restarted_one_process_after_th
         println!("round {round} is over");
     }
     let made = load.end().await;
+    assert!(made.len() > 100, "there was load: {} people", made.len());
     for (id, title) in made {
         let found = site.scim.get(&format!("/Users/{id}")).await.is(200);
         assert_eq!(found.body["title"], json!(title));

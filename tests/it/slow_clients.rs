@@ -137,14 +137,7 @@ fn served(spans: &[Exported], service: &str) -> Exported {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_whose_client_hangs_up_is_told_of_as_any_other() {
     let collector = Collector::start().await.unwrap();
-    let mut variables = collector.variables();
-    variables.push(("ROSTER_LOG_FORMAT", "json".to_owned()));
-    let world = World::with(Settings {
-        identity: variables.clone(),
-        facade: variables,
-        ..Settings::default()
-    })
-    .await;
+    let world = World::exporting(&collector, &[("ROSTER_LOG_FORMAT", "json")]).await;
     let acme = world.acme().await;
 
     let lock = world.database.lock_site(&acme.id);

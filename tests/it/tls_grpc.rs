@@ -8,7 +8,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chrono::Datelike;
 use identity_proto::v1 as pb;
 use identity_tests::{
     certificates::{Authority, Certified},
@@ -43,19 +42,11 @@ impl Secured {
     async fn start(world: &World, clients: Option<&Authority>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let authority = Authority::new();
-        let (certificate, key) = authority.server().write(folder.path(), "server");
-        let log = folder.path().join("identity.log");
-        let mut options = World::identity_options(world.database.url(), free_port().unwrap(), &log)
-            .variable("ROSTER_TLS_CERT", certificate.display().to_string())
-            .variable("ROSTER_TLS_KEY", key.display().to_string());
-        if let Some(clients) = clients {
-            let file = folder.path().join("clients.crt");
-            fs::write(&file, &clients.pem).unwrap();
-            options = options.variable("ROSTER_TLS_CLIENT_CA", file.display().to_string());
-        }
-        let start = move || Service::start(options, &server().guard).unwrap();
+        let certificate = authority.server();
         Self {
-            service: tokio::task::spawn_blocking(start).await.unwrap(),
+            service: world
+                .identity_over_tls(&certificate, clients, folder.path())
+                .await,
             folder,
             authority,
         }
@@ -148,20 +139,6 @@ async fn not_after(service: &Service, kind: &str) -> Option<i64> {
     found.map(|sample| sample.value as i64)
 }
 
-/// A certificate of a server on this machine, that vouches for itself and expires then.
-fn expiring(at: chrono::DateTime<chrono::Utc>) -> Certified {
-    let mut params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-    let date = at.date_naive();
-    let (month, day) = (date.month() as u8, date.day() as u8);
-    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
-    params.not_after = rcgen::date_time_ymd(date.year(), month, day);
-    let key = rcgen::KeyPair::generate().unwrap();
-    Certified {
-        pem: params.self_signed(&key).unwrap().pem(),
-        key: key.serialize_pem(),
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_facade_that_trusts_another_authority_is_not_ready_and_says_why() {
     let world = World::start().await;
@@ -209,7 +186,7 @@ async fn until_when_certificates_are_good_is_told_before_they_are_not() {
     assert!(!log().contains("expire"), "{}", log());
 
     // The first midnight that is to come is less than a day away.
-    expiring(chrono::Utc::now() + chrono::Duration::days(1)).write(folder, "server");
+    Certified::good_until(chrono::Utc::now() + chrono::Duration::days(1)).write(folder, "server");
     comes_about(
         "a certificate that expires within a day is told of",
         async || log().contains("expires within a day"),
@@ -218,7 +195,7 @@ async fn until_when_certificates_are_good_is_told_before_they_are_not() {
     let told = not_after(&secured.service, "server").await.unwrap();
     assert!((now()..now() + 86_400).contains(&told), "{told}");
     let expired = chrono::Utc::now() - chrono::Duration::days(2);
-    expiring(expired).write(folder, "server");
+    Certified::good_until(expired).write(folder, "server");
     comes_about("one that has expired, too", async || {
         log().contains("has expired")
     })

@@ -5,11 +5,7 @@ use std::collections::BTreeSet;
 
 use identity_proto::v1::{self as pb, event_service_client::EventServiceClient};
 use identity_tests::{
-    certificates::Authority,
     collector::{Collector, Exported, hex},
-    faults::Proxy,
-    locks::eventually,
-    metrics::Exposed,
     rules::repository,
     scim::{self, PATCH_OP, Scim},
     world::{OWNER, Settings, World},
@@ -18,31 +14,8 @@ use identity_tests::{
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::{
-    TlsAcceptor,
-    rustls::{
-        ServerConfig,
-        crypto::ring,
-        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    },
-};
 
 const CLIENTS_SPAN: &str = "00f067aa0ba902b7";
-
-async fn exporting(collector: &Collector, more: &[(&'static str, &str)]) -> World {
-    let mut variables = collector.variables();
-    variables.extend(
-        more.iter()
-            .map(|(name, value)| (*name, (*value).to_owned())),
-    );
-    World::with(Settings {
-        identity: variables.clone(),
-        facade: variables,
-        ..Settings::default()
-    })
-    .await
-}
 
 fn patch(scim: &Scim, path: &str, traceparent: &str, operations: Value) -> reqwest::RequestBuilder {
     let body = json!({ "schemas": [PATCH_OP], "Operations": operations });
@@ -80,7 +53,7 @@ fn is_child(child: &Exported, parent: &Exported) {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_patch_is_one_trace_from_the_client_to_the_statements() {
     let collector = Collector::start().await.unwrap();
-    let world = exporting(&collector, &[]).await;
+    let world = World::exporting(&collector, &[]).await;
     let acme = world.acme().await;
     let ann = acme.scim.make_user("ann@acme.example").await;
     let group = acme.scim.make_group("CB/acme/ROLE/Analyst", &[]).await;
@@ -208,7 +181,7 @@ async fn one_patch_is_one_trace_from_the_client_to_the_statements() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_without_a_trace_begins_one() {
     let collector = Collector::start().await.unwrap();
-    let world = exporting(&collector, &[]).await;
+    let world = World::exporting(&collector, &[]).await;
     let acme = world.bare_site("acme").await;
     let mut seen = BTreeSet::new();
     for traceparent in [
@@ -260,7 +233,7 @@ fn unsampled<T>(request: tonic::Request<T>, trace_id: &str) -> tonic::Request<T>
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_is_told_as_what_it_is_in_the_trace() {
     let collector = Collector::start().await.unwrap();
-    let world = exporting(&collector, &[]).await;
+    let world = World::exporting(&collector, &[]).await;
     let acme = world.bare_site("acme").await;
     world
         .database
@@ -305,7 +278,7 @@ async fn a_failure_is_told_as_what_it_is_in_the_trace() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_told_of_a_change_stands_in_its_trace_with_a_link_to_its_watch() {
     let collector = Collector::start().await.unwrap();
-    let world = exporting(&collector, &[]).await;
+    let world = World::exporting(&collector, &[]).await;
     let acme = world.acme().await;
     let ann = acme.scim.make_user("ann@acme.example").await;
     acme.scim.make_group("CB/acme/ROLE/Analyst", &[&ann]).await;
@@ -387,7 +360,7 @@ async fn who_is_told_of_a_change_stands_in_its_trace_with_a_link_to_its_watch() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ratio_samples_what_begins_here_and_a_callers_decision_is_kept() {
     let collector = Collector::start().await.unwrap();
-    let world = exporting(&collector, &[("ROSTER_TRACE_RATIO", "0")]).await;
+    let world = World::exporting(&collector, &[("ROSTER_TRACE_RATIO", "0")]).await;
     let acme = world.bare_site("acme").await;
     let begun_here = acme
         .scim
@@ -544,147 +517,4 @@ async fn every_log_line_of_a_request_names_its_trace() {
             "{message}"
         );
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_collector_that_is_away_holds_nobody_up() {
-    let nobody = roster_stack::ports::free_port().unwrap();
-    let endpoint = vec![(
-        "OTEL_EXPORTER_OTLP_ENDPOINT",
-        format!("http://127.0.0.1:{nobody}"),
-    )];
-    let world = World::with(Settings {
-        identity: endpoint.clone(),
-        facade: endpoint,
-        ..Settings::default()
-    })
-    .await;
-    let acme = world.acme().await;
-    let begun = std::time::Instant::now();
-    for n in 0..20 {
-        acme.scim.make_user(&format!("m{n}@acme.example")).await;
-    }
-    assert!(begun.elapsed() < std::time::Duration::from_secs(5));
-}
-
-/// The port of an address.
-fn port_of(endpoint: &str) -> u16 {
-    endpoint.rsplit(':').next().unwrap().parse().unwrap()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn spans_that_are_lost_are_counted_and_told_of_once() {
-    let collector = Collector::start().await.unwrap();
-    let proxy = Proxy::before(port_of(&collector.endpoint())).await;
-    let endpoint = format!("http://127.0.0.1:{}", proxy.port());
-    let world = exporting(&collector, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]).await;
-    let both = [&world.identity, &world.facade];
-    let exported = "otel_sdk_exporter_span_exported_total";
-    // From the start, so that the first loss is an increase.
-    for service in both {
-        let exposed = Exposed::of(service).await;
-        for (name, error_type) in [
-            (exported, "failed"),
-            (exported, "timeout"),
-            ("otel_sdk_processor_span_processed_total", "queue_full"),
-        ] {
-            let mut samples = exposed.samples().filter(|sample| sample.name == name);
-            let found = samples.find(|sample| {
-                sample.labels.get("error_type").map(String::as_str) == Some(error_type)
-            });
-            assert!(found.is_some_and(|sample| sample.value < 0.5), "{name}");
-        }
-    }
-    let acme = world.acme().await;
-    let told = |service: &roster_stack::services::Service, what: &str| {
-        let log = std::fs::read_to_string(service.log()).unwrap();
-        log.lines().filter(|line| line.contains(what)).count()
-    };
-    let answer = acme.scim.get("/Users?count=1").await.is(200);
-    assert_eq!(collector.trace(answer.trace_id(), 8).await.len(), 8);
-
-    proxy.cut();
-    acme.scim.make_user("ann@acme.example").await;
-    eventually("both tell that spans are lost", || {
-        both.map(|service| told(service, "spans can't be sent")) == [1, 1]
-    })
-    .await;
-    proxy.mend();
-    let again = || both.map(|service| told(service, "spans are sent again"));
-    // There must be something to send.
-    for _ in 0..300 {
-        acme.scim.get("/Users?count=1").await.is(200);
-        if again() == [1, 1] {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    assert_eq!(again(), [1, 1]);
-    for service in both {
-        let exposed = Exposed::of(service).await;
-        let lost = exposed.sum(exported, &[("error_type", "failed")]);
-        assert!(lost > 0.5, "{}", service.name());
-        assert!(exposed.sum(exported, &[]) > 0.5);
-        assert_eq!(told(service, "spans can't be sent"), 1);
-        let log = std::fs::read_to_string(service.log()).unwrap();
-        let line = log.lines().find(|line| line.contains("sent again"));
-        assert!(
-            line.unwrap().contains(&format!("lost={lost}")),
-            "{line:?} {lost}"
-        );
-    }
-}
-
-/// A port before another that speaks TLS, by the name of 127.0.0.1.
-async fn over_tls(authority: &Authority, target: u16) -> u16 {
-    let certified = authority.server();
-    let mut config = ServerConfig::builder_with_provider(ring::default_provider().into())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![CertificateDer::from_pem_slice(certified.pem.as_bytes()).unwrap()],
-            PrivateKeyDer::from_pem_slice(certified.key.as_bytes()).unwrap(),
-        )
-        .unwrap();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    let acceptor = TlsAcceptor::from(std::sync::Arc::new(config));
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async move {
-        while let Ok((client, _)) = listener.accept().await {
-            let acceptor = acceptor.clone();
-            tokio::spawn(async move {
-                let mut client = acceptor.accept(client).await?;
-                let mut server = TcpStream::connect(("127.0.0.1", target)).await?;
-                tokio::io::copy_bidirectional(&mut client, &mut server).await
-            });
-        }
-    });
-    port
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn spans_go_to_a_collector_that_speaks_tls() {
-    let collector = Collector::start().await.unwrap();
-    let authority = Authority::new();
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("authorities.pem");
-    std::fs::write(&file, &authority.pem).unwrap();
-    let port = over_tls(&authority, port_of(&collector.endpoint())).await;
-    let world = exporting(
-        &collector,
-        &[
-            (
-                "OTEL_EXPORTER_OTLP_ENDPOINT",
-                &format!("https://127.0.0.1:{port}"),
-            ),
-            // What takes the place of the system's authorities.
-            ("SSL_CERT_FILE", &file.display().to_string()),
-        ],
-    )
-    .await;
-    let acme = world.bare_site("acme").await;
-    let answer = acme.scim.get("/Users?count=1").await.is(200);
-    assert_eq!(collector.trace(answer.trace_id(), 8).await.len(), 8);
 }

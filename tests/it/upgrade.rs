@@ -147,6 +147,7 @@ async fn no_request_fails_while_the_schema_is_migrated_and_each_identity_is_repl
     }
     load.replace(&facades[0]).await;
     let made = load.end().await;
+    assert!(made.len() > 50, "there was load: {} people", made.len());
     for (id, title) in made {
         let found = site.scim.get(&format!("/Users/{id}")).await.is(200);
         assert_eq!(found.body["title"], json!(title));

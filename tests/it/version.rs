@@ -2,10 +2,7 @@
 
 use std::{fs, process::Command};
 
-use identity_tests::{
-    collector::Collector,
-    world::{Settings, World},
-};
+use identity_tests::{collector::Collector, world::World};
 use roster_stack::guard::program;
 
 /// The version and the commit that `--version` tells.
@@ -34,13 +31,7 @@ async fn every_program_says_its_build_in_its_version_log_spans_and_metrics() {
     let (version, commit) = build;
 
     let collector = Collector::start().await.unwrap();
-    let variables = collector.variables();
-    let world = World::with(Settings {
-        identity: variables.clone(),
-        facade: variables,
-        ..Settings::default()
-    })
-    .await;
+    let world = World::exporting(&collector, &[]).await;
     let acme = world.acme().await;
     acme.scim.make_user("ann@acme.example").await;
     for service in [&world.identity, &world.facade] {

@@ -5,8 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use chrono::{DateTime, Datelike, Utc};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+    date_time_ymd,
 };
 
 /// An authority that vouches for whoever the tests want.
@@ -72,6 +74,19 @@ impl Default for Authority {
 }
 
 impl Certified {
+    /// One for a server on this machine, by nobody's authority, that is good until the day of this moment begins.
+    pub fn good_until(moment: DateTime<Utc>) -> Self {
+        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let (month, day) = (moment.month() as u8, moment.day() as u8);
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(moment.year(), month, day);
+        let key = KeyPair::generate().unwrap();
+        Self {
+            pem: params.self_signed(&key).unwrap().pem(),
+            key: key.serialize_pem(),
+        }
+    }
+
     /// Writes `<name>.crt` and `<name>.key`, the key first.
     pub fn write(&self, folder: &Path, name: &str) -> (PathBuf, PathBuf) {
         let paths = [

@@ -91,13 +91,18 @@ impl Database {
     }
 }
 
-/// Waits until something holds; thirty seconds at the most, for a machine that is busy.
+/// Waits until something holds; five seconds at the most.
 pub async fn eventually(what: &str, holds: impl Fn() -> bool) {
-    let patience = Instant::now() + Duration::from_secs(30);
+    within(Duration::from_secs(5), what, holds).await;
+}
+
+/// Waits until something holds, for as long as this at the most.
+pub async fn within(patience: Duration, what: &str, holds: impl Fn() -> bool) {
+    let begun = Instant::now();
     while !holds() {
         assert!(
-            Instant::now() < patience,
-            "not within thirty seconds: {what}"
+            begun.elapsed() < patience,
+            "not within {patience:?}: {what}"
         );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

@@ -1,14 +1,16 @@
 //! `rosterctl`, run as an operator runs it.
 
 use std::{
+    fs,
     path::Path,
     process::{Command, Output, Stdio},
 };
 
 use roster_stack::guard::program;
 use serde_json::Value;
+use tempfile::TempDir;
 
-use crate::world::World;
+use crate::world::{Site, World};
 
 /// The command line of an operator who holds a token.
 #[derive(Clone, Debug)]
@@ -101,4 +103,45 @@ impl Answer {
             err: text(output.stderr),
         }
     }
+}
+
+/// An operator who may do everything at a site that has no one but its Owner.
+#[derive(Debug)]
+pub struct Operator {
+    /// The Roster.
+    pub world: World,
+    /// The site.
+    pub acme: Site,
+    /// Where commands run.
+    pub folder: TempDir,
+    /// The command line, with the site's service token.
+    pub ctl: Rosterctl,
+}
+
+/// Starts a Roster with a site, and an operator at it.
+pub async fn operator() -> Operator {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let folder = tempfile::tempdir().unwrap();
+    let ctl = Rosterctl::new(&world, &acme.service_token, folder.path());
+    Operator {
+        world,
+        acme,
+        folder,
+        ctl,
+    }
+}
+
+/// The rows of a file in JSON lines.
+pub fn rows(file: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(file).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// How many rows an import created, updated, left unchanged and refused.
+pub fn counts(answer: &Answer) -> [i64; 4] {
+    let said: Value = serde_json::from_str(&answer.out).unwrap();
+    ["created", "updated", "unchanged", "refused"].map(|name| said[name].as_i64().unwrap())
 }

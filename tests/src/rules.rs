@@ -193,8 +193,18 @@ fn matchers(text: &str, asked: &mut Asked) -> (String, usize) {
         if name == "job" && operator.starts_with('=') {
             value.clone_into(&mut job);
         }
-        let value = if operator.ends_with('~') { "" } else { value };
-        asked.labels.insert((name.to_owned(), value.to_owned()));
+        // Of a pattern its alternatives, where it is made of words alone.
+        let is_words = value
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '|');
+        let values = match operator.ends_with('~') {
+            false => vec![value],
+            true if is_words => value.split('|').collect(),
+            true => vec![""],
+        };
+        for value in values {
+            asked.labels.insert((name.to_owned(), value.to_owned()));
+        }
         at = text.len() - after.len() + end + 1;
     }
 }
@@ -219,9 +229,12 @@ mod tests {
         };
         assert_eq!(
             of(
-                "sum by (le, b) (rate(a_bucket{x=\"y\",z=~\"w\\\"}|(\"}[5m])) / on (c) 14.4 * (d or vector(0))"
+                "sum by (le, b) (rate(a_bucket{v=~\"s|t_u\",x=\"y\",z=~\"w\\\"}|(\"}[5m])) / on (c) 14.4 * (d or vector(0))"
             ),
-            ("a_bucket d".to_owned(), "b= c= le= x=y z=".to_owned())
+            (
+                "a_bucket d".to_owned(),
+                "b= c= le= v=s v=t_u x=y z=".to_owned()
+            )
         );
         assert_eq!(
             of("label_replace(a, \"b\", \"c\", \"\", \"\")"),

@@ -1,6 +1,7 @@
 //! A Roster of its own for each test: a database, both services on free ports, a site.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -15,6 +16,8 @@ use tempfile::TempDir;
 
 use crate::{
     canaries,
+    certificates::{Authority, Certified},
+    collector::Collector,
     database::{Database, migrate_with, server},
     rpc::Rpc,
     scim::Scim,
@@ -42,6 +45,17 @@ pub struct Settings {
     pub identity_build: Option<PathBuf>,
     /// Another build of the facade.
     pub facade_build: Option<PathBuf>,
+}
+
+impl Settings {
+    /// With these variables for both services.
+    pub fn for_both(variables: Vec<(&'static str, String)>) -> Self {
+        Self {
+            identity: variables.clone(),
+            facade: variables,
+            ..Self::default()
+        }
+    }
 }
 
 /// A running Roster.
@@ -147,6 +161,14 @@ impl World {
             .variable("ROSTER_DB_POOL", "6")
     }
 
+    /// Starts one that sends its spans to this collector, with more variables for both services.
+    pub async fn exporting(collector: &Collector, more: &[(&'static str, &str)]) -> Self {
+        let mut variables = collector.variables();
+        let more = more.iter();
+        variables.extend(more.map(|(name, value)| (*name, (*value).to_owned())));
+        Self::with(Settings::for_both(variables)).await
+    }
+
     /// Another identity on the same database, on a port of its own.
     pub async fn another_identity(&self) -> Service {
         self.identity_at(self.database.url()).await
@@ -163,6 +185,29 @@ impl World {
         })
         .await
         .unwrap()
+    }
+
+    /// Another identity on the same database, which speaks TLS with this certificate (`server.crt` in this folder,
+    /// with its key and log); `clients` vouches for clients where they need a certificate.
+    pub async fn identity_over_tls(
+        &self,
+        certificate: &Certified,
+        clients: Option<&Authority>,
+        folder: &Path,
+    ) -> Service {
+        let (certificate, key) = certificate.write(folder, "server");
+        let log = folder.join("identity.log");
+        let mut options = Self::identity_options(self.database.url(), free_port().unwrap(), &log)
+            .variable("ROSTER_TLS_CERT", certificate.display().to_string())
+            .variable("ROSTER_TLS_KEY", key.display().to_string());
+        if let Some(clients) = clients {
+            let file = folder.join("clients.crt");
+            fs::write(&file, &clients.pem).unwrap();
+            options = options.variable("ROSTER_TLS_CLIENT_CA", file.display().to_string());
+        }
+        tokio::task::spawn_blocking(|| Service::start(options, &server().guard).unwrap())
+            .await
+            .unwrap()
     }
 
     /// A second facade, which finds identity at this port (a proxy before it).

@@ -120,6 +120,11 @@ impl Collector {
         Ok(collector)
     }
 
+    /// The port that it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Where it listens, for OTLP over gRPC.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
