@@ -80,10 +80,64 @@ async fn writes_that_wait_for_one_site_leave_the_others_their_connections() {
     }
     assert!(done >= 3, "{done}");
     world.database.check_events(&acme.id);
-    // Beta's grant ended in time though acme's was due before it and could not be ended.
+    // Beta's grant ended though acme's was due before it and could not be ended.
     let events = beta.rpc.events().await;
     let ended = events.iter().find(|event| event.kind == "grant.ended");
     assert!(ended.is_some(), "{events:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn turns_are_kept_from_the_first_call_of_a_process_on_and_where_callers_leave() {
+    let world = World::start().await;
+    let acme = world.acme().await;
+    let ann = acme.rpc.make_member("ann@acme.example").await;
+    // It knows no domain yet.
+    let second = world.another_identity().await;
+    let (of_all, _) = world.issue_for_all(&[pb::Scope::Write]).await;
+    let rpc = identity_tests::rpc::Rpc {
+        caller: world
+            .caller(&of_all)
+            .at(&format!("127.0.0.1:{}", second.port()))
+            .unwrap(),
+        site: roster_stack::grpc::site("acme"),
+    };
+    let lock = world.database.lock_site(&acme.id);
+    let push = || -> Vec<_> {
+        let push = (0..12).map(|_| {
+            let (rpc, ann) = (rpc.clone(), ann.clone());
+            tokio::spawn(async move { rpc.set_active(&ann, false).await })
+        });
+        push.collect()
+    };
+    let first = push();
+    eventually("writes wait for the lock", || world.database.waiting() >= 3).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(world.database.waiting(), 3);
+    // Their callers leave; the statements wait on.
+    first.iter().for_each(tokio::task::JoinHandle::abort);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let again = push();
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert_eq!(world.database.waiting(), 3);
+    let turns = Exposed::of(&second).await;
+    assert!(turns.sum("identity_turns_waiting", &[]) > 8.5);
+    // Nobody waits for a connection.
+    assert!(turns.sum("db_client_connection_pending_requests", &[]) < 0.5);
+    eventually("who waited for too long is sent away", || {
+        again.iter().any(tokio::task::JoinHandle::is_finished)
+    })
+    .await;
+    let turns = Exposed::of(&second).await;
+    assert!(turns.sum("identity_turn_timeouts_total", &[]) > 0.5);
+    assert!(turns.sum("db_client_connection_timeouts_total", &[]) < 0.5);
+    lock.release();
+    for write in again {
+        if let Err(refused) = write.await.unwrap() {
+            assert_eq!(reason::<()>(Err(refused), Code::Unavailable), "UNAVAILABLE");
+        }
+    }
+    eventually("the first are done, too", || world.database.running() == 0).await;
+    world.database.check_events(&acme.id);
 }
 
 #[tokio::test(flavor = "multi_thread")]

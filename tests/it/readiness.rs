@@ -153,6 +153,89 @@ async fn a_database_that_takes_no_writes_is_called_that() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn another_server_is_found_without_a_restart() {
+    let database = Database::create();
+    let name = database
+        .texts("SELECT current_database()::text AS t")
+        .remove(0);
+    let write = |statement: &str| {
+        let mut connection = database.connect();
+        for statement in ["SET default_transaction_read_only = off", statement] {
+            connection.batch_execute(statement).unwrap();
+        }
+    };
+    let alter = |what: &str| write(&format!("ALTER DATABASE {name} {what}"));
+    // What a new connection leads to, as where a standby's address becomes the primary's.
+    alter("SET default_transaction_read_only = on");
+    let logs = tempfile::tempdir().unwrap();
+    let log = logs.path().join("identity.log");
+    let options = World::identity_options(database.url(), free_port().unwrap(), &log);
+    let identity = spawn_blocking(move || Service::start(options, &server().guard).unwrap());
+    let identity = identity.await.unwrap();
+    let up = async || {
+        let metrics = Exposed::of(&identity).await;
+        metrics.sum("identity_database_up", &[]) > 0.5
+    };
+    assert!(!up().await);
+    let boot = Caller::new(&format!("127.0.0.1:{}", identity.port()), BOOTSTRAP).unwrap();
+    let make = async || {
+        let request = boot.request(pb::CreateSiteRequest {
+            domain: "acme".to_owned(),
+            owner: Some(pb::NewOwner {
+                user_name: "o@acme.example".to_owned(),
+                given_name: "O".to_owned(),
+                family_name: "A".to_owned(),
+            }),
+            ..Default::default()
+        });
+        boot.sites().create_site(request).await
+    };
+    assert_eq!(reason(make().await, Code::Unavailable), "UNAVAILABLE");
+    alter("RESET default_transaction_read_only");
+    // No connection is used again that a write was refused on: of six, each may refuse one.
+    let mut refused = 0;
+    while let Err(status) = make().await {
+        assert_eq!(reason::<()>(Err(status), Code::Unavailable), "UNAVAILABLE");
+        refused += 1;
+        assert!(refused <= 6, "writes are refused for ever");
+    }
+    let begun = std::time::Instant::now();
+    while !up().await {
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "it is still missed"
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+
+    // What can't be read is told of before what can't be written.
+    let why = async |what: &str| {
+        let begun = std::time::Instant::now();
+        loop {
+            let said = readyz(identity.admin_port()).await;
+            if said.0 == 503 && said.1.contains(what) {
+                return;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(5), "{said:?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let cut = || {
+        database.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        );
+    };
+    alter("SET search_path = nowhere");
+    cut();
+    why("no schema").await;
+    alter("RESET search_path");
+    alter("SET default_transaction_read_only = on");
+    write("ALTER TABLE public.__diesel_schema_migrations RENAME TO away");
+    why("lacks migrations").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_serves_needs_no_right_to_change_the_schema() {
     let world = World::start().await;
     let acme = world.acme().await;

@@ -1,7 +1,6 @@
 //! What a call brings along: who says it is calling, for which site, until when, in which trace.
 
 use std::{
-    fmt,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -81,16 +80,6 @@ pub(crate) enum SiteName {
     Id(Option<SiteId>),
     /// By the key of its domain.
     Domain(String),
-}
-
-impl fmt::Display for SiteName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Id(Some(id)) => id.fmt(f),
-            Self::Id(None) => Ok(()),
-            Self::Domain(key) => f.write_str(key),
-        }
-    }
 }
 
 /// What a call brings along.

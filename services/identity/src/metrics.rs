@@ -110,7 +110,7 @@ impl DbMetrics {
             ),
             pool_wait: metrics.durations(
                 "db_client_connection_wait_time",
-                "How long calls waited for their turn at the database",
+                "How long calls waited for a connection to the database",
                 DATABASE_SECONDS,
             ),
             connections: metrics.register(
@@ -125,7 +125,7 @@ impl DbMetrics {
             ),
             pending: metrics.register(
                 "db_client_connection_pending_requests",
-                "Calls that wait for their turn at the database",
+                "Calls that wait for a connection to the database",
                 Family::default(),
             ),
             timeouts: metrics.register(
@@ -153,7 +153,7 @@ impl DbMetrics {
         self.most_connections.get_or_create(&POOL).set(most.into());
     }
 
-    /// Counts a call that begins to wait for its turn.
+    /// Counts a call that begins to wait for a connection.
     pub(crate) fn wait(&self) -> Waiting<'_> {
         self.pending.get_or_create(&POOL).inc();
         Waiting {
@@ -168,7 +168,45 @@ impl DbMetrics {
     }
 }
 
-/// A call that waits for its turn; its wait is counted when this is dropped, also where the caller leaves.
+/// What is counted of turns to write to a site. Clones share the counts.
+#[derive(Clone, Debug)]
+pub(crate) struct TurnMetrics {
+    waiting: Gauge,
+    pub(crate) timeouts: Counter,
+}
+
+impl TurnMetrics {
+    fn new(metrics: &Metrics) -> Self {
+        Self {
+            waiting: metrics.register(
+                "identity_turns_waiting",
+                "Writes that wait for a turn to write to their site",
+                Gauge::default(),
+            ),
+            timeouts: metrics.register(
+                "identity_turn_timeouts",
+                "Writes that were sent away because too many to their site waited already",
+                Counter::default(),
+            ),
+        }
+    }
+
+    /// Counts a write that waits for its turn, until this is dropped.
+    pub(crate) fn wait(&self) -> impl Drop + use<> {
+        self.waiting.inc();
+        WaitingForTurn(self.waiting.clone())
+    }
+}
+
+struct WaitingForTurn(Gauge);
+
+impl Drop for WaitingForTurn {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// A call that waits for a connection; its wait is counted when this is dropped, also where the caller leaves.
 pub(crate) struct Waiting<'a> {
     metrics: &'a DbMetrics,
     begun: std::time::Instant,
@@ -271,6 +309,7 @@ impl CensusMetrics {
 #[derive(Clone, Debug)]
 pub(crate) struct IdentityMetrics {
     pub(crate) db: DbMetrics,
+    pub(crate) turns: TurnMetrics,
     pub(crate) calls: Durations<CallLabels>,
     pub(crate) refused_tokens: Family<FaultLabels, Counter>,
     pub(crate) refused_handshakes: Counter,
@@ -283,6 +322,7 @@ impl IdentityMetrics {
     pub(crate) fn new(metrics: &Metrics) -> Self {
         let this = Self {
             db: DbMetrics::new(metrics),
+            turns: TurnMetrics::new(metrics),
             calls: metrics.durations(
                 "rpc_server_call_duration",
                 "How long calls took, by method and how they ended",

@@ -86,7 +86,7 @@ pub async fn serve(
         last_use,
         watches,
         db: db.clone(),
-        turns: Turns::of_half(args.db_pool, counts.db.clone()),
+        turns: Turns::of_half(args.db_pool, counts.turns.clone()),
         tokens: Tokens::new(args.bootstrap_token.as_deref()),
         limiter: Arc::new(Limiter::new(args.rate_limit)),
         metrics: counts,

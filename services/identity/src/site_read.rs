@@ -1,6 +1,9 @@
 //! How a site is read: at one moment, for good, and behind no slow write.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -27,6 +30,9 @@ const LOOKS: [Duration; 3] = [
 
 /// Before how long nothing is under way any more: far longer than any call may take.
 const UNDER_WAY: TimeDelta = TimeDelta::minutes(10);
+
+/// How long one site's endings are written before other sites have their turn.
+const ROUND: Duration = Duration::from_millis(250);
 
 /// What a read has come to know of what it was asked about.
 #[derive(Clone, Copy, Debug)]
@@ -134,14 +140,17 @@ impl Identity {
     }
 
     /// Writes the endings of a site that are due, if nobody else just did; answers with the moment at which
-    /// it had the site's lock last. Where somebody else has that, it waits, or answers with none.
+    /// it had the site's lock last. Where somebody else has that, it waits, or answers with none. Who does not wait looks
+    /// after other sites, too, and leaves what is not done in a while for the next time.
     pub(crate) async fn end_due(
         &self,
         context: &RequestContext,
         site: SiteId,
         wait: bool,
     ) -> Result<Option<DateTime<Utc>>, Error> {
+        let begun = Instant::now();
         loop {
+            // Of a call: the task that asks of all sites takes none.
             let turn = match wait {
                 true => self.turns.take(context).await?,
                 false => None,
@@ -169,7 +178,7 @@ impl Identity {
                 self.metrics.events.inc_by(ended);
                 self.watches.wake();
             }
-            if !more {
+            if !more || !wait && begun.elapsed() > ROUND {
                 return Ok(now);
             }
             // Whoever waits for the site's lock gets it in between: it goes to who asks first.

@@ -1,6 +1,9 @@
 //! Whose turn it is to write: a site's writes are done one after the other under its lock, and each that waits for
 //! the lock holds a connection. At most half of a process's connections wait for one site, so that a large push into
-//! one leaves the others theirs.
+//! one leaves the others theirs. (Two sites that push at once can still take all: then calls wait for connections.)
+//!
+//! Who calls is looked up after the turn, in the same transaction, before the lock. So a call with a forged token has
+//! a turn for as long as that takes, and no longer.
 
 use std::{
     collections::HashMap,
@@ -20,7 +23,7 @@ use crate::{
     context::{RequestContext, SiteName},
     error::Error,
     ids::SiteId,
-    metrics::DbMetrics,
+    metrics::TurnMetrics,
     sites::Site,
 };
 
@@ -36,19 +39,28 @@ const DOMAINS: usize = 65_536;
 pub(crate) struct Turns {
     each: usize,
     shared: Arc<Mutex<Shared>>,
-    metrics: DbMetrics,
+    metrics: TurnMetrics,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
-    sites: HashMap<SiteId, Weak<Semaphore>>,
-    /// Of sites that were opened by their domain. Nothing that a caller made up gets here.
+    sites: HashMap<Whose, Weak<Semaphore>>,
+    /// Of sites that were opened. Nothing that a caller made up gets here.
     domains: HashMap<String, SiteId>,
+}
+
+/// Whose turns they are.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+enum Whose {
+    /// A site's.
+    Site(SiteId),
+    /// Those of whatever has this domain, which no write has shown yet.
+    Domain(String),
 }
 
 impl Turns {
     /// Lets half of so many connections be used for one site.
-    pub(crate) fn of_half(connections: u32, metrics: DbMetrics) -> Self {
+    pub(crate) fn of_half(connections: u32, metrics: TurnMetrics) -> Self {
         Self {
             each: (connections as usize / 2).max(1),
             shared: Arc::default(),
@@ -56,8 +68,8 @@ impl Turns {
         }
     }
 
-    /// Waits for a turn to write to the site that a call is about. It lasts until the answer is dropped. None is needed
-    /// for what names no site, nor where a site is named by its domain for the first time.
+    /// Waits for a turn to write to the site that a call is about. It lasts until what is answered is dropped, which is to
+    /// be where the connection is let go. None is needed for what names no site.
     pub(crate) async fn take(
         &self,
         context: &RequestContext,
@@ -67,12 +79,12 @@ impl Turns {
             return Ok(None);
         }
         let site = match (&context.presented, &context.site) {
-            (Ok(Presented::Site(id, _)), _) | (_, Some(SiteName::Id(Some(id)))) => Some(*id),
-            (_, Some(SiteName::Domain(key))) => self.shared().domains.get(key).copied(),
-            (_, Some(SiteName::Id(None)) | None) => None,
-        };
-        let Some(site) = site else {
-            return Ok(None);
+            (Ok(Presented::Site(id, _)), _) | (_, Some(SiteName::Id(Some(id)))) => Whose::Site(*id),
+            (_, Some(SiteName::Domain(key))) => match self.shared().domains.get(key) {
+                Some(id) => Whose::Site(*id),
+                None => Whose::Domain(key.clone()),
+            },
+            (_, Some(SiteName::Id(None)) | None) => return Ok(None),
         };
         let turns = self.of(site);
         if let Ok(turn) = turns.clone().try_acquire_owned() {
@@ -89,7 +101,7 @@ impl Turns {
             Ok(Ok(turn)) => Ok(Some(turn)),
             Ok(Err(closed)) => Err(Error::Internal(Box::new(closed))),
             Err(_elapsed) => {
-                self.metrics.timed_out();
+                self.metrics.timeouts.inc();
                 match Instant::now() >= context.deadline {
                     true => Err(Error::DeadlineExceeded),
                     false => Err(Error::Unavailable(
@@ -100,19 +112,26 @@ impl Turns {
         }
     }
 
-    /// Learns which site has a domain.
+    /// Learns which site has a domain. Who has a turn by the domain has it as one of the site's.
     pub(crate) fn learn(&self, site: &Site) {
         let mut shared = self.shared();
-        if shared.domains.contains_key(&site.domain_key) {
+        if shared.domains.get(&site.domain_key) == Some(&site.id) {
             return;
         }
         if shared.domains.len() >= DOMAINS {
             shared.domains.clear();
         }
         shared.domains.insert(site.domain_key.clone(), site.id);
+        let by_domain = Whose::Domain(site.domain_key.clone());
+        if let Some(turns) = shared.sites.remove(&by_domain) {
+            let of_site = shared.sites.entry(Whose::Site(site.id)).or_default();
+            if of_site.strong_count() == 0 {
+                *of_site = turns;
+            }
+        }
     }
 
-    fn of(&self, site: SiteId) -> Arc<Semaphore> {
+    fn of(&self, site: Whose) -> Arc<Semaphore> {
         let mut shared = self.shared();
         if let Some(turns) = shared.sites.get(&site).and_then(Weak::upgrade) {
             return turns;
@@ -139,18 +158,18 @@ mod tests {
 
     fn turns(connections: u32) -> Turns {
         let metrics = IdentityMetrics::new(&Metrics::new("identity"));
-        Turns::of_half(connections, metrics.db)
+        Turns::of_half(connections, metrics.turns)
     }
 
     #[test]
     fn a_site_has_half_of_the_connections_and_is_forgotten_when_nobody_writes() {
         let five = turns(5);
-        let acme = SiteId::new();
-        let of_acme = five.of(acme);
+        let acme = Whose::Site(SiteId::new());
+        let of_acme = five.of(acme.clone());
         assert_eq!(of_acme.available_permits(), 2);
-        assert!(Arc::ptr_eq(&of_acme, &five.of(acme)));
+        assert!(Arc::ptr_eq(&of_acme, &five.of(acme.clone())));
         for _ in 0..2 * KEPT {
-            drop(five.of(SiteId::new()));
+            drop(five.of(Whose::Site(SiteId::new())));
         }
         assert!(five.shared().sites.len() <= KEPT);
         assert!(Arc::ptr_eq(&of_acme, &five.of(acme)));

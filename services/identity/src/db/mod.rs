@@ -286,7 +286,8 @@ fn attempt_once<T>(
         Ok((value, Finish::Rollback)) => (Ok(value), tx.rollback().map_err(drop)),
         Err(error) => (Err(error), tx.rollback().map_err(drop)),
     };
-    connection.broken = closed.is_err();
+    // Also where it is to a server that takes no writes: another connection may be to one that does.
+    connection.broken = closed.is_err() || matches!(result, Err(Error::Unavailable(_)));
     Attempt::Begun(result)
 }
 

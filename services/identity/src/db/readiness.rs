@@ -25,7 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// After how long a look is given up that does not come back, and another connection is made.
 const GIVE_UP: Duration = Duration::from_secs(10);
 /// How many may be given up and still wait.
-const GIVEN_UP: usize = 8;
+const GIVEN_UP: usize = 2;
+/// After how long a connection is made anew, as those of the pool are: a name or a proxy may lead to another server.
+const RENEWED: Duration = Duration::from_secs(60);
 
 /// Why the database can't be worked with.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -76,14 +78,32 @@ impl Readiness {
 pub(crate) struct Look {
     url: String,
     readiness: Readiness,
-    connection: Option<PgConnection>,
+    /// With when it was made.
+    connection: Option<(PgConnection, Instant)>,
+    /// In which language the database speaks.
+    language: String,
     /// A look that has not come back, and when it began: the database stands still.
     pending: Option<(JoinHandle<Seen>, Instant)>,
     /// Looks that were given up, and whose threads may wait for ever.
     given_up: Vec<JoinHandle<Seen>>,
 }
 
-type Seen = (Option<PgConnection>, Result<(), NotReady>);
+struct Seen {
+    /// To be used again: one that told of nothing wrong.
+    connection: Option<(PgConnection, Instant)>,
+    language: Option<String>,
+    outcome: Result<(), NotReady>,
+}
+
+impl Seen {
+    fn wrong(why: NotReady) -> Self {
+        Self {
+            connection: None,
+            language: None,
+            outcome: Err(why),
+        }
+    }
+}
 
 impl Look {
     pub(super) fn new(url: &str, readiness: Readiness) -> Self {
@@ -91,6 +111,7 @@ impl Look {
             url: url.to_owned(),
             readiness,
             connection: None,
+            language: String::new(),
             pending: None,
             given_up: Vec::new(),
         }
@@ -108,14 +129,19 @@ impl Look {
             self.given_up.push(look);
         }
         let (mut look, begun) = self.pending.take().unwrap_or_else(|| {
-            let (url, connection) = (self.url.clone(), self.connection.take());
+            let connection = self.connection.take();
+            let connection = connection.filter(|(_, made)| made.elapsed() < RENEWED);
+            let url = self.url.clone();
             let look = spawn_blocking(move || look(&url, connection));
             (look, Instant::now())
         });
         let seen = match timeout(PATIENCE, &mut look).await {
-            Ok(Ok((connection, seen))) => {
-                self.connection = connection;
-                seen
+            Ok(Ok(seen)) => {
+                self.connection = seen.connection;
+                if let Some(language) = seen.language {
+                    self.told_in(language);
+                }
+                seen.outcome
             }
             Ok(Err(_panicked)) => Err(NotReady::Away("the look at the database failed".to_owned())),
             Err(_elapsed) => {
@@ -125,6 +151,18 @@ impl Look {
         };
         let _before = self.readiness.0.send_replace(seen.clone());
         seen
+    }
+
+    /// Tells of a language that our reading of errors does not know, once.
+    fn told_in(&mut self, language: String) {
+        if language != self.language && !is_english(&language) {
+            tracing::error!(
+                lc_messages = language,
+                "the database does not speak English, by which its errors are told apart: \
+                 set lc_messages to C for the role or the database (ALTER DATABASE ... SET lc_messages = 'C')"
+            );
+        }
+        self.language = language;
     }
 }
 
@@ -146,21 +184,21 @@ struct Migrations {
     versions: Option<Vec<String>>,
 }
 
-fn look(url: &str, connection: Option<PgConnection>) -> Seen {
+fn look(url: &str, connection: Option<(PgConnection, Instant)>) -> Seen {
     let made = match connection {
-        Some(connection) => Ok((connection, false)),
+        Some(connection) => Ok(connection),
         None => Manager::new(url).establish().and_then(|mut made| {
             let name = "SET application_name = 'identity readiness'";
             made.batch_execute(name)
                 .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
-            Ok((made, true))
+            Ok((made, Instant::now()))
         }),
     };
-    let (mut connection, is_new) = match made {
+    let (mut connection, made) = match made {
         Ok(made) => made,
         Err(error) => {
             let why = format!("no connection to the database: {}", explain(&error));
-            return (None, Err(NotReady::Away(why)));
+            return Seen::wrong(NotReady::Away(why));
         }
     };
     // A look of its own for whether the table is there: asking it would be an error in the server's log each time.
@@ -170,34 +208,30 @@ fn look(url: &str, connection: Option<PgConnection>) -> Seen {
                 current_schema() IS NULL AS no_schema, current_setting('lc_messages') AS language",
     )
     .get_result::<State>(&mut connection);
-    let state = match state {
-        Ok(state) => state,
-        // The connection may be the reason: the next look makes another one.
-        Err(_) => {
-            let why = "the database does not answer".to_owned();
-            return (None, Err(NotReady::Away(why)));
-        }
+    let Ok(state) = state else {
+        let why = "the database does not answer".to_owned();
+        return Seen::wrong(NotReady::Away(why));
     };
-    if is_new && !speaks_english(&state.language) {
-        tracing::error!(
-            lc_messages = state.language,
-            "the database does not speak English, by which its errors are told apart: \
-             set lc_messages to C for the role or the database (ALTER DATABASE ... SET lc_messages = 'C')"
-        );
-    }
-    let seen = if state.read_only {
-        Err(NotReady::ReadOnly)
-    } else if state.no_schema {
+    // What it lacks comes first: from a standby that has not caught up nothing can be read.
+    let outcome = if state.no_schema {
         let why = "there is no schema that the role may use";
         Err(NotReady::Unreadable(why.to_owned()))
     } else {
-        migrations(&mut connection, state.begun)
+        migrations(&mut connection, state.begun).and(match state.read_only {
+            true => Err(NotReady::ReadOnly),
+            false => Ok(()),
+        })
     };
-    (Some(connection), seen)
+    Seen {
+        // Another connection may lead to another server, which has taken this one's place.
+        connection: outcome.is_ok().then_some((connection, made)),
+        language: Some(state.language),
+        outcome,
+    }
 }
 
 /// Whether messages come as PostgreSQL's own sources have them. diesel tells no SQLSTATE.
-fn speaks_english(lc_messages: &str) -> bool {
+fn is_english(lc_messages: &str) -> bool {
     ["", "C", "POSIX"].contains(&lc_messages)
         || ["C.", "en_", "English"]
             .iter()
@@ -219,5 +253,28 @@ fn migrations(connection: &mut PgConnection, begun: bool) -> Result<(), NotReady
     {
         None => Ok(()),
         Some(first) => Err(NotReady::Behind(first.name)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_language_is_told_from_its_locale() {
+        for locale in [
+            "",
+            "C",
+            "POSIX",
+            "C.UTF-8",
+            "en_US.UTF-8",
+            "en_GB",
+            "English_United States.1252",
+        ] {
+            assert!(is_english(locale), "{locale}");
+        }
+        for locale in ["de_DE.UTF-8", "fr_FR", "Cymraeg", "German_Germany.1252"] {
+            assert!(!is_english(locale), "{locale}");
+        }
     }
 }

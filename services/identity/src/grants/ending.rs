@@ -6,10 +6,10 @@
 //! present while a slow write keeps an ending from being written, when it leaves out what has run out
 //! ([`SiteTx::ended_by`]).
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, Utc};
-use futures_util::{StreamExt, stream};
+use futures_util::{FutureExt, StreamExt, stream};
 use serde_json::json;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::Instrument;
@@ -80,33 +80,31 @@ pub(crate) fn end_due(tx: &mut SiteTx<'_, '_>) -> Result<bool, Error> {
 /// Ends what is over on all sites, until the process stops. Every process does: whoever comes second finds
 /// nothing left to end.
 pub(crate) async fn end_grants_in_time(identity: Identity, stop: CancellationToken) {
-    let mut waiting: Option<AbortOnDropHandle<()>> = None;
+    let mut waiting: HashMap<SiteId, AbortOnDropHandle<()>> = HashMap::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(EVERY) => {}
         }
+        waiting.retain(|_, task| !task.is_finished());
         match identity.db.peek(store::due_sites(SITES)).await {
             Ok(sites) => {
                 // No site waits for another one's lock.
                 let passed_over: Vec<SiteId> = stream::iter(sites)
                     .map(|row: store::SiteIdRow| {
-                        end_of_site(&identity, SiteId::from(row.site_id), false)
+                        end_of_site(identity.clone(), SiteId::from(row.site_id), false)
                     })
                     .buffer_unordered(identity.db.spare())
                     .filter_map(std::future::ready)
                     .collect()
                     .await;
                 // Where writes follow each other that come to nothing, the lock is never free and nobody else ends
-                // anything: it is waited for, by one task.
-                if !passed_over.is_empty() && waiting.as_ref().is_none_or(|task| task.is_finished())
-                {
-                    let identity = identity.clone();
-                    waiting = Some(AbortOnDropHandle::new(tokio::spawn(async move {
-                        for site in passed_over {
-                            end_of_site(&identity, site, true).await;
-                        }
-                    })));
+                // anything: it is waited for. Not for long, so that those that find no room have theirs next.
+                for site in passed_over {
+                    if waiting.len() < identity.db.spare() && !waiting.contains_key(&site) {
+                        let waits = end_of_site(identity.clone(), site, true).map(drop);
+                        waiting.insert(site, AbortOnDropHandle::new(tokio::spawn(waits)));
+                    }
                 }
             }
             Err(error) => tracing::warn!(%error, "could not look for grants that have run out"),
@@ -115,7 +113,7 @@ pub(crate) async fn end_grants_in_time(identity: Identity, stop: CancellationTok
 }
 
 /// Ends what is over on a site; answers with it where somebody else has its lock.
-async fn end_of_site(identity: &Identity, site: SiteId, wait: bool) -> Option<SiteId> {
+async fn end_of_site(identity: Identity, site: SiteId, wait: bool) -> Option<SiteId> {
     // A trace of its own, which its events name.
     let span = tracing::error_span!(parent: None, "grants.end", otel.name = "end grants");
     async {
@@ -125,7 +123,10 @@ async fn end_of_site(identity: &Identity, site: SiteId, wait: bool) -> Option<Si
             Ok(Some(_)) => None,
             Ok(None) => Some(site),
             // A long write: it is waited for again.
-            Err(Error::DeadlineExceeded) if wait => None,
+            Err(Error::DeadlineExceeded) if wait => {
+                tracing::info!(site = %site, "grants have run out, and other writes keep their endings waiting");
+                None
+            }
             Err(error) => {
                 tracing::warn!(%error, site = %site, "could not end the grants that have run out");
                 None
