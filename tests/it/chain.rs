@@ -3,8 +3,10 @@
 //! installed; elsewhere it is skipped.
 
 use std::{
-    io::Write,
-    process::{Command, Stdio},
+    fs::{self, Permissions},
+    io::{self, BufRead, BufReader, Write},
+    os::unix::fs::PermissionsExt,
+    process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
@@ -15,7 +17,12 @@ use identity_tests::{
     scim,
     world::{Settings, World},
 };
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use roster_stack::{
+    guard::program,
     monitors::{MonitorOptions, Monitors},
     ports::free_port,
 };
@@ -198,4 +205,87 @@ async fn prometheus_scrapes_both_and_a_cut_database_reaches_who_is_on_call() {
     tokio::time::timeout(patience, fired("resolved"))
         .await
         .unwrap();
+}
+
+/// A stack as a newcomer starts it; stopped as they stop it, also where a test fails.
+struct Stack(Child);
+
+impl Stack {
+    fn stop(&mut self) -> io::Result<ExitStatus> {
+        let id = i32::try_from(self.0.id()).unwrap_or_default();
+        if let Ok(None) = self.0.try_wait() {
+            kill(Pid::from_raw(id), Signal::SIGINT)?;
+        }
+        self.0.wait()
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        self.stop().ok();
+    }
+}
+
+/// `make observe`, as a newcomer starts it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_observed_stack_prints_its_addresses_and_a_trace_as_a_tree() {
+    if std::env::var_os(WANTED).is_none() {
+        println!("skipped: `make test-monitoring` sets {WANTED}");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    // The database's own user has to get in.
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    let stack = Command::new(program("roster-stack").unwrap())
+        .arg("observe")
+        // Not those of a stack that may run here already.
+        .env("ROSTER_FACADE_PORT", free_port().unwrap().to_string())
+        .env("ROSTER_IDENTITY_PORT", free_port().unwrap().to_string())
+        .env_remove("DATABASE_URL")
+        .current_dir(folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn();
+    let mut stack = Stack(stack.unwrap());
+    let lines = BufReader::new(stack.0.stdout.take().unwrap()).lines();
+    let (found, mut said) = mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        for line in lines.map_while(Result::ok) {
+            let _test_is_over = found.send(line);
+        }
+    });
+    let mut text = Vec::new();
+    loop {
+        let next = tokio::time::timeout(Duration::from_secs(90), said.recv()).await;
+        let line = next.expect("it goes on").expect("it is not over");
+        let last = line.contains("ROLLBACK");
+        text.push(line);
+        if last {
+            break;
+        }
+    }
+    let begin = text
+        .iter()
+        .position(|line| line.contains("from SCIM to SQL"));
+    let tree = &text[begin.unwrap()..];
+    // Each span below the one that it is part of.
+    let depth = |what: &str| {
+        let line = tree.iter().find(|line| line.contains(what));
+        let line = line.unwrap_or_else(|| panic!("{what} is not in {tree:#?}"));
+        line.len() - line.trim_start().len()
+    };
+    assert!(depth("POST /{domain}/scim/v2/Users") < depth("MemberService/CreateMember"));
+    assert!(depth("MemberService/CreateMember") < depth("ROLLBACK"));
+    for name in ["Prometheus", "Alertmanager"] {
+        let line = text.iter().find(|line| line.trim_start().starts_with(name));
+        let url = line.unwrap().split_whitespace().last().unwrap();
+        let patience = Instant::now() + Duration::from_secs(30);
+        // It says that it is unavailable until it has read what it keeps.
+        while !reqwest::get(url).await.unwrap().status().is_success() {
+            assert!(Instant::now() < patience, "{url}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+    let ended = tokio::task::block_in_place(|| stack.stop());
+    assert!(ended.unwrap().success());
 }

@@ -72,7 +72,7 @@ impl Observer {
         writeln!(
             out,
             "What watches over it:\n\n  \
-             Prometheus    http://127.0.0.1:{}/alerts\n  \
+             Prometheus    http://127.0.0.1:{}\n  \
              Alertmanager  http://127.0.0.1:{}\n  \
              Traces        OTLP over gRPC at {}\n  \
              Logs          {}\n\n\
