@@ -6,15 +6,7 @@ import re
 from urllib.parse import urlsplit
 
 from conftest import K8S
-from objects import name_of, namespace_of, selects
-
-
-def rules_of(policy):
-    """Each rule of a policy: whether it is one for what comes in, its peers, its ports."""
-    for rule in policy["spec"].get("ingress") or []:
-        yield "in", rule.get("from"), rule.get("ports")
-    for rule in policy["spec"].get("egress") or []:
-        yield "out", rule.get("to"), rule.get("ports")
+from objects import name_of, namespace_of, rules_of, selects
 
 
 def nothing_is_open_by_default(objects):

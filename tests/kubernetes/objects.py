@@ -108,6 +108,14 @@ def name_of(one):
     return f"{one['kind']} {one['metadata']['name']}"
 
 
+def rules_of(policy):
+    """Each rule of a policy: whether it is one for what comes in, its peers, its ports."""
+    for rule in policy["spec"].get("ingress") or []:
+        yield "in", rule.get("from"), rule.get("ports")
+    for rule in policy["spec"].get("egress") or []:
+        yield "out", rule.get("to"), rule.get("ports")
+
+
 def selects(selector, labels):
     """Whether a label selector takes these labels; an empty one takes all."""
     for key, value in (selector.get("matchLabels") or {}).items():

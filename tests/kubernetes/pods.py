@@ -2,6 +2,7 @@
 
 import re
 
+from conftest import K8S, ROOT
 from objects import name_of
 
 
@@ -83,25 +84,81 @@ def pods_have_no_token(objects):
 
 
 def services_run_as_somebody_of_their_own(objects):
-    accounts = [pod.spec.get("serviceAccountName") for pod in objects.pods() if "roster/" in pod.spec["containers"][0]["image"]]
+    ours = [pod.spec for pod in objects.pods() if "roster/" in pod.spec["containers"][0]["image"]]
+    accounts = [spec.get("serviceAccountName") for spec in ours]
     if None in accounts or len(set(accounts)) != len(accounts):
         yield f"pods share a service account: {accounts}"
 
 
+def drain_of(objects, name):
+    """For how many seconds a process that was told to stop takes requests, and how many more it may work on them, by
+    its code."""
+    settings = objects.settings(objects.get("Deployment", name)["spec"]["template"]["spec"])
+    source, constant = {
+        "identity": ("services/identity/src/server.rs", "DRAIN"),
+        "facade": ("facade/server/src/server.rs", "DRAIN_MARGIN"),
+    }[name]
+    written = re.search(rf"const {constant}: Duration = Duration::from_secs\((\d+)\);", (ROOT / source).read_text())
+    drain = int(written[1])
+    if name == "facade":
+        drain += int(settings.get("ROSTER_BODY_TIMEOUT_MS", 20_000)) // 1000
+        drain += int(settings.get("ROSTER_REQUEST_TIMEOUT_MS", 30_000)) // 1000
+    return int(settings.get("ROSTER_DRAIN_DELAY_MS", 0)) // 1000, drain
+
+
+# Seconds for the last spans, where the collector is away: OpenTelemetry's own bound.
+LAST_SPANS = 5
+
+
 def pods_end_in_time(objects):
-    """Draining, the slowest request, and a margin fit into the grace period."""
-    for name, longest in (("identity", 25_000), ("facade", 7_000)):
+    """Draining, the slowest request, and the last spans fit into the grace period."""
+    for name in ("identity", "facade"):
         spec = objects.get("Deployment", name)["spec"]["template"]["spec"]
-        settings = objects.settings(spec)
-        delay = int(settings.get("ROSTER_DRAIN_DELAY_MS", 0))
-        if delay < 5_000:
+        delay, drain = drain_of(objects, name)
+        if delay < 5:
             yield f"{name}: stops taking calls before everybody can know that it goes"
-        longest += delay
-        if name == "facade":
-            longest += int(settings.get("ROSTER_BODY_TIMEOUT_MS", 20_000))
-            longest += int(settings.get("ROSTER_REQUEST_TIMEOUT_MS", 30_000))
-        if spec.get("terminationGracePeriodSeconds", 30) * 1000 < longest + 5_000:
+        if spec.get("terminationGracePeriodSeconds", 30) < delay + drain + LAST_SPANS:
             yield f"{name}: is killed before its last request may have ended"
+
+
+def the_documents_tell_how_long_a_pod_takes_to_end(objects):
+    drains = {name: drain_of(objects, name) for name in ("identity", "facade")}
+    grace = {
+        name: objects.get("Deployment", name)["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+        for name in drains
+    }
+    # Wherever their lines break.
+    readme = " ".join((K8S / "README.md").read_text().split())
+    operations = " ".join((ROOT / "docs" / "operations.md").read_text().split())
+    sentences = {
+        "k8s/README.md": (
+            readme,
+            f"at most {sum(drains['identity'])} seconds after the signal for identity and {sum(drains['facade'])} for "
+            f"the facade, and {LAST_SPANS} more for the last spans where the collector is away, within the grace "
+            f"periods of {grace['identity']} and {grace['facade']}",
+        ),
+        "docs/operations.md": (
+            operations,
+            f"identity within {drains['identity'][1]} seconds, the facade within {drains['facade'][1]} (",
+        ),
+    }
+    for name, (delay, drain) in drains.items():
+        sentences[f"k8s/base/{name}/deployment.yaml"] = (
+            (K8S / "base" / name / "deployment.yaml").read_text(),
+            f"# {delay} seconds of ROSTER_DRAIN_DELAY_MS, {drain} for the ",
+        )
+    for file, (text, sentence) in sentences.items():
+        if sentence not in text:
+            yield f"{file}: does not say \"{sentence}\""
+
+
+def logs_are_of_one_form(objects):
+    for pod in objects.pods():
+        for container in pod.containers:
+            if "roster/" in container["image"]:
+                settings = objects.settings({"containers": [container]})
+                if settings.get("ROSTER_LOG_FORMAT") != "json":
+                    yield f"{pod.owner}: {container['name']} does not write its log as JSON"
 
 
 def spans_name_their_pod(objects):
@@ -130,4 +187,6 @@ RULES = [
     pods_have_no_token,
     services_run_as_somebody_of_their_own,
     pods_end_in_time,
+    the_documents_tell_how_long_a_pod_takes_to_end,
+    logs_are_of_one_form,
 ]

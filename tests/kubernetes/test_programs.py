@@ -9,12 +9,12 @@ import urllib.request
 from contextlib import contextmanager
 
 import pytest
-from conftest import K8S, built, help_of, program
+from conftest import K8S, OVERLAYS, built, help_of, program
 
-# How each container runs its program, and the settings that libpq reads, of which the programs' help knows nothing.
+# What the containers run, one after the other, and the settings that libpq reads, of which the programs' help knows
+# nothing.
 COMMANDS = {
     ("Deployment", "identity"): ("identity", "serve"),
-    ("Job", "migration"): ("identity", "migrate"),
     ("Deployment", "facade"): ("facade",),
 }
 LIBPQ = {"PGSSLMODE", "PGSSLROOTCERT"}
@@ -37,14 +37,23 @@ def variables(*command):
     return known
 
 
-@pytest.mark.parametrize("made", COMMANDS, ids="/".join)
-def test_every_variable_is_one_of_the_program(overlay, made):
-    pod = spec(overlay, *made)
-    command = COMMANDS[made]
-    assert pod["containers"][0].get("args", []) == list(command[1:])
-    known = variables(*command)
-    unknown = set(overlay.settings(pod)) - set(known)
-    assert unknown - (LIBPQ if command[0] == "identity" else set()) == set()
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_every_variable_is_one_of_the_program(name):
+    objects = built(name)
+    commands = {
+        **{made: [command] for made, command in COMMANDS.items()},
+        ("Job", "migration"): [("identity", "migrate")],
+    }
+    if name.endswith("-restored"):
+        commands["Job", "migration"].append(("identity", "restored"))
+    for made, expected in commands.items():
+        pod = spec(objects, *made)
+        containers = pod.get("initContainers", []) + pod["containers"]
+        assert [tuple(one.get("args", [])) for one in containers] == [command[1:] for command in expected]
+        for container, command in zip(containers, expected, strict=True):
+            assert f"roster/{command[0]}:" in container["image"]
+            unknown = set(objects.settings({"containers": [container]})) - set(variables(*command))
+            assert unknown - (LIBPQ if command[0] == "identity" else set()) == set()
 
 
 def test_the_readme_administers_with_what_rosterctl_knows():
@@ -147,7 +156,8 @@ def test_the_program_starts_with_the_settings_and_answers_what_it_is_asked(overl
         # reached once.
         assert status(ports["admin"], container["readinessProbe"]["httpGet"]["path"]) == 503
         assert status(ports["admin"], "/none") == 404
-        for monitor in overlay.of("ServiceMonitor"):
+        monitor = overlay.find("ServiceMonitor", name)
+        if monitor is not None:
             for endpoint in monitor["spec"]["endpoints"]:
                 assert status(ports["admin"], endpoint["path"]) == 200
         with socket.create_connection(("127.0.0.1", ports["serving"]), timeout=5):

@@ -1,12 +1,17 @@
 """Each overlay keeps every rule, and each rule refuses what it is there to refuse."""
 
+import copy
+import re
+
 import network
 import pods
 import pytest
+import ways
 import whole
-from conftest import K8S, built
+from conftest import K8S, OVERLAYS, PRODUCTION, ROOT, built
+from objects import name_of
 
-EVERYWHERE = pods.RULES + network.RULES + whole.RULES
+EVERYWHERE = pods.RULES + network.RULES + ways.RULES + whole.RULES
 
 
 def named(rule):
@@ -33,6 +38,10 @@ def container(objects, name="identity", kind="Deployment"):
 
 def spec(objects, kind, name):
     return objects.get(kind, name)["spec"]
+
+
+def recovery(objects):
+    return spec(objects, "Cluster", "roster-database")["bootstrap"]["recovery"]
 
 
 def drop(objects, kind, name):
@@ -97,6 +106,26 @@ BAD = [
     (pods.pods_end_in_time, lambda o: setting(o, "facade", "ROSTER_REQUEST_TIMEOUT_MS", "38000"), "is killed before"),
     (pods.pods_end_in_time, lambda o: setting(o, "identity", "ROSTER_DRAIN_DELAY_MS", "0"), "stops taking calls"),
     (
+        pods.the_documents_tell_how_long_a_pod_takes_to_end,
+        lambda o: setting(o, "facade", "ROSTER_BODY_TIMEOUT_MS", "10000"),
+        'docs/operations.md: does not say "identity within 25 seconds, the facade within 45',
+    ),
+    (
+        pods.the_documents_tell_how_long_a_pod_takes_to_end,
+        lambda o: pod(o).update(terminationGracePeriodSeconds=60),
+        "k8s/README.md: does not say",
+    ),
+    (
+        pods.the_documents_tell_how_long_a_pod_takes_to_end,
+        lambda o: setting(o, "identity", "ROSTER_DRAIN_DELAY_MS", "15000"),
+        "k8s/base/identity/deployment.yaml: does not say",
+    ),
+    (
+        pods.logs_are_of_one_form,
+        lambda o: container(o, "migration", "Job")["env"].pop(),
+        "Job migration: migrate does not write its log as JSON",
+    ),
+    (
         pods.spans_name_their_pod,
         lambda o: container(o, "facade")["env"].pop(),
         "facade: its spans say that they are of None",
@@ -114,7 +143,7 @@ BAD = [
     ),
     (
         network.nothing_is_open_by_default,
-        lambda o: drop(o, "NetworkPolicy", "opentelemetry-collector"),
+        lambda o: (drop(o, "NetworkPolicy", "deny-all"), drop(o, "NetworkPolicy", "opentelemetry-collector")),
         "Deployment opentelemetry-collector: nothing denies",
     ),
     (
@@ -262,6 +291,111 @@ BAD = [
         lambda o: o.get("Service", "identity")["metadata"].pop("labels"),
         "selects no Service",
     ),
+    *(
+        (ways.needed_ways_are_open, lambda o, name=name: drop(o, "NetworkPolicy", name), said)
+        for name, said in [
+            ("dns", "Deployment facade to DNS at UDP 53 (names): is not let out"),
+            ("dns", "Job migration to DNS at TCP 53 (names): is not let out"),
+            ("collector", "Deployment identity to Deployment opentelemetry-collector at TCP 4317"),
+            ("opentelemetry-collector", "Deployment opentelemetry-collector to tempo.observability.svc at TCP 4317"),
+            ("prometheus", "Prometheus to Deployment identity at TCP 8491"),
+            ("database", "Deployment identity to Cluster roster-database at TCP 5432 (DATABASE_URL): is not let out"),
+            ("facade", "Deployment facade to Deployment identity at TCP 8481"),
+            ("identity", "an internal service to Deployment identity at TCP 8481 (identity): is not let in"),
+            ("roster-database", "Job migration to Cluster roster-database at TCP 5432 (DATABASE_URL): is not let in"),
+            ("roster-database", "CloudNativePG to Cluster roster-database at TCP 8000 (its instances): is not let in"),
+            ("roster-database", "Cluster roster-database to the API server at TCP 6443 (its state): is not let out"),
+            ("roster-database", "Prometheus to Cluster roster-database at TCP 9187"),
+        ]
+    ),
+    (
+        ways.needed_ways_are_open,
+        lambda o: spec(o, "NetworkPolicy", "facade").pop("ingress"),
+        "the Ingress controller to Deployment facade at TCP 8480 (Ingress facade): is not let in",
+    ),
+    (
+        ways.needed_ways_are_open,
+        lambda o: spec(o, "NetworkPolicy", "identity").pop("ingress"),
+        "to Deployment identity at TCP 8481 (ROSTER_IDENTITY_URL https://identity:8481): is not let in",
+    ),
+    (
+        ways.needed_ways_are_open,
+        lambda o: spec(o, "Job", "migration")["template"]["metadata"]["labels"].pop("app.kubernetes.io/name"),
+        "Job migration to Cluster roster-database at TCP 5432 (DATABASE_URL): is not let out",
+    ),
+    (
+        ways.needed_ways_are_open,
+        lambda o: drop(o, "Service", "opentelemetry-collector"),
+        "OTEL_EXPORTER_OTLP_ENDPOINT http://opentelemetry-collector:4317 leads to nobody",
+    ),
+    (
+        ways.needed_ways_are_open,
+        lambda o: setting(o, "facade", "OTEL_EXPORTER_OTLP_ENDPOINT", "http://opentelemetry-collector:4318"),
+        "OTEL_EXPORTER_OTLP_ENDPOINT http://opentelemetry-collector:4318 leads to nobody",
+    ),
+    (
+        ways.needed_ways_are_open,
+        lambda o: setting(o, "facade", "OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector.observability.svc:4317"),
+        "Deployment facade to collector.observability.svc at TCP 4317",
+    ),
+    (
+        ways.needed_ways_are_open,
+        lambda o: drop(o, "Service", "identity"),
+        "ROSTER_IDENTITY_URL https://identity:8481 leads to nobody",
+    ),
+    (
+        ways.the_collector_listens_where_it_is_reached,
+        lambda o: container(o, "opentelemetry-collector")["ports"][2].update(containerPort=8889),
+        "its port metrics is not 0.0.0.0:8888",
+    ),
+    *(
+        (whole.what_watches_is_there, lambda o, kind=kind, name=name: drop(o, kind, name), said)
+        for kind, name, said in [
+            ("ServiceMonitor", "identity", "nobody scrapes identity"),
+            ("ServiceMonitor", "opentelemetry-collector", "nobody scrapes opentelemetry-collector"),
+            ("PodMonitor", "roster-database", "nobody scrapes Cluster roster-database"),
+            ("PrometheusRule", "roster-services", "the rules of services.yaml are not applied"),
+            ("PrometheusRule", "roster-watchers", "the rules of watchers.yaml are not applied"),
+        ]
+    ),
+    (
+        whole.what_watches_is_there,
+        lambda o: [one["metadata"].pop("labels") for one in o.of("ConfigMap") if "overview.json" in one["data"]],
+        "the dashboard overview.json is not applied",
+    ),
+    (
+        whole.what_watches_is_there,
+        lambda o: setting(o, "facade", "OTEL_EXPORTER_OTLP_ENDPOINT", ""),
+        "facade: its spans go nowhere",
+    ),
+    (whole.the_world_reaches_the_facade, lambda o: drop(o, "Ingress", "facade"), "lead to [], not to the facade"),
+    (
+        whole.the_databases_backups_can_be_restored,
+        lambda o: drop(o, "ScheduledBackup", "roster-database"),
+        "nobody makes backups",
+    ),
+    (
+        whole.the_databases_backups_can_be_restored,
+        lambda o: spec(o, "Cluster", "roster-database")["backup"]["volumeSnapshot"].pop("online"),
+        "is snapshot while it runs",
+    ),
+    (
+        whole.the_databases_backups_can_be_restored,
+        lambda o: spec(o, "ScheduledBackup", "roster-database").update(online=True),
+        "is snapshot while it runs",
+    ),
+    (
+        whole.the_databases_backups_can_be_restored,
+        lambda o: spec(o, "Cluster", "roster-database")["backup"].update(target="primary"),
+        "its primary is stopped",
+    ),
+    (
+        whole.the_databases_backups_can_be_restored,
+        lambda o: spec(o, "Cluster", "roster-database")["backup"]["volumeSnapshot"].update(
+            snapshotOwnerReference="cluster"
+        ),
+        "its snapshots go with it",
+    ),
     (
         whole.what_is_referred_to_exists,
         lambda o: container(o)["env"][0]["valueFrom"]["secretKeyRef"].update(key="url"),
@@ -289,6 +423,11 @@ BAD = [
         whole.all_is_in_its_namespace,
         lambda o: o.get("Namespace", "roster")["metadata"].pop("labels"),
         "does not enforce",
+    ),
+    (
+        whole.all_is_in_its_namespace,
+        lambda o: o.all.append({"kind": "Namespace", "metadata": {"name": "observability"}}),
+        "Namespace observability: may be somebody else's",
     ),
     (
         whole.budgets_and_autoscalers_have_a_subject,
@@ -379,15 +518,168 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("rule", "worsen", "said"), BAD, ids=[f"{rule.__name__}: {said}" for rule, _, said in BAD])
-def test_refused(rule, worsen, said):
-    objects = built("production-cnpg").copy()
+# The same of what is in no other overlay.
+BAD_ELSEWHERE = [
+    (
+        "development",
+        ways.needed_ways_are_open,
+        lambda o: drop(o, "NetworkPolicy", "database-callers"),
+        "Deployment identity to Deployment database at TCP 5432 (DATABASE_URL): is not let in",
+    ),
+    (
+        "development",
+        ways.needed_ways_are_open,
+        lambda o: drop(o, "NetworkPolicy", "database"),
+        "Job migration to Deployment database at TCP 5432 (DATABASE_URL): is not let out",
+    ),
+    (
+        "development",
+        ways.needed_ways_are_open,
+        lambda o: drop(o, "Service", "database"),
+        "Deployment identity: DATABASE_URL leads to nobody",
+    ),
+    (
+        "production",
+        ways.needed_ways_are_open,
+        lambda o: drop(o, "NetworkPolicy", "database"),
+        "Job migration to a database outside at TCP 5432 (DATABASE_URL): is not let out",
+    ),
+    (
+        "production-cnpg-restored",
+        whole.a_restored_database_is_told_so,
+        lambda o: container(o, "migration", "Job").update(args=["migrate"]),
+        "is what is run on it",
+    ),
+    (
+        "production-cnpg-restored",
+        whole.a_restored_database_is_told_so,
+        lambda o: pod(o, "migration", "Job").pop("initContainers"),
+        "is what is run on it",
+    ),
+    (
+        "production-cnpg-restored",
+        whole.a_restored_database_is_told_so,
+        lambda o: recovery(o)["volumeSnapshots"].pop("walStorage"),
+        "without a snapshot of each of ['storage', 'walStorage']",
+    ),
+    (
+        "production-cnpg-restored",
+        whole.a_restored_database_is_told_so,
+        lambda o: recovery(o)["volumeSnapshots"]["storage"].update(name="roster-database-20261123020000"),
+        "is restored from two backups",
+    ),
+    (
+        "production-cnpg-restored",
+        whole.a_restored_database_is_told_so,
+        lambda o: recovery(o).pop("owner"),
+        "makes no URL",
+    ),
+    (
+        "production-restored",
+        pods.logs_are_of_one_form,
+        lambda o: pod(o, "migration", "Job")["initContainers"][0]["env"].pop(),
+        "Job migration: migrate does not write its log as JSON",
+    ),
+]
+ALL_BAD = [("production-cnpg", *one) for one in BAD] + BAD_ELSEWHERE
+
+
+@pytest.mark.parametrize(
+    ("name", "rule", "worsen", "said"),
+    ALL_BAD,
+    ids=[f"{rule.__name__}: {said}" for _, rule, _, said in ALL_BAD],
+)
+def test_refused(name, rule, worsen, said):
+    objects = built(name).copy()
     worsen(objects)
     assert said in "\n".join(rule(objects))
 
 
 def test_every_rule_has_a_bad_example():
-    assert {rule for rule, _, _ in BAD} == set(EVERYWHERE + whole.IN_PRODUCTION)
+    assert {rule for _, rule, _, _ in ALL_BAD} == set(EVERYWHERE + whole.IN_PRODUCTION)
+
+
+def is_noticed(objects):
+    """Whether any rule says anything. One that does not find an object that it needs fails, which says it too."""
+    for rule in EVERYWHERE + whole.IN_PRODUCTION:
+        try:
+            if list(rule(objects)):
+                return True
+        except (AssertionError, KeyError, IndexError):
+            return True
+    return False
+
+
+@pytest.mark.parametrize("name", PRODUCTION)
+def test_nothing_can_be_left_out(name):
+    assert not is_noticed(built(name))
+    unnoticed = []
+    for number, one in enumerate(built(name).all):
+        objects = built(name).copy()
+        del objects.all[number]
+        if not is_noticed(objects):
+            unnoticed.append(name_of(one))
+    assert unnoticed == []
+
+
+def parts(policy):
+    """Each list in the policy, with what holds it and its key: rules, peers, ports, values."""
+    spec = policy["spec"]
+    for direction in ("ingress", "egress"):
+        for rule in spec.get(direction) or []:
+            yield spec, direction
+            for key in ("from", "to", "ports"):
+                if key in rule:
+                    yield rule, key
+                for peer in rule.get(key, []):
+                    for expression in peer.get("podSelector", {}).get("matchExpressions", []):
+                        yield expression, "values"
+    for expression in spec["podSelector"].get("matchExpressions", []):
+        yield expression, "values"
+
+
+@pytest.mark.parametrize("name", PRODUCTION)
+def test_no_way_can_be_closed(name):
+    """Each rule of each policy, and each of several peers, ports and names in it, is there for a way that is needed:
+    without it some rule here says so. (Without its only peer or port a rule would be open to all.)"""
+    assert not is_noticed(built(name))
+    unnoticed, tried = [], 0
+    for number, policy in enumerate(built(name).all):
+        if policy["kind"] != "NetworkPolicy":
+            continue
+        for part, (_, key) in enumerate(list(parts(policy))):
+            holder, _ = list(parts(policy))[part]
+            if key in ("from", "to", "ports") and len(holder[key]) == 1:
+                continue
+            for place in range(len(holder[key])):
+                objects = built(name).copy()
+                holder, key = list(parts(objects.all[number]))[part]
+                gone = copy.deepcopy(holder[key].pop(place))
+                tried += 1
+                if not is_noticed(objects):
+                    unnoticed.append(f"{name_of(policy)}, {key}: {gone}")
+    assert unnoticed == []
+    assert tried > 20
+
+
+@pytest.mark.parametrize("file", ["k8s/README.md", "docs/operations.md"])
+def test_the_documents_apply_what_there_is(file):
+    """`kubectl apply` of a part of an overlay, by a label, in the documents."""
+    text = (ROOT / file).read_text()
+    applied = re.findall(r"kubectl apply -k k8s/overlays/(\S+)(?: -l app\.kubernetes\.io/component=(\S+))?", text)
+    assert len(applied) > 2
+    for name, component in applied:
+        assert name in OVERLAYS
+        labels = [one["metadata"].get("labels", {}) for one in built(name).all]
+        kinds = {
+            one["kind"]
+            for one, known in zip(built(name).all, labels, strict=True)
+            if component in ("", known.get("app.kubernetes.io/component"))
+        }
+        wanted = {"database": {"Cluster", "ScheduledBackup", "NetworkPolicy", "PodMonitor"}, "migration": {"Job"}}
+        assert kinds >= wanted.get(component, {"Deployment"})
+        # While a restore goes on nothing may serve.
+        assert component == "" or "Deployment" not in kinds
 
 
 def test_an_object_has_a_file_of_its_own():

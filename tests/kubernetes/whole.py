@@ -3,6 +3,8 @@
 import re
 from pathlib import PurePosixPath
 
+import yaml
+
 from conftest import K8S
 from objects import name_of, namespace_of, selects
 
@@ -87,6 +89,8 @@ def all_is_in_its_namespace(objects):
         if one["kind"] != "Namespace" and namespace_of(one) not in made | OTHERS_NAMESPACES:
             yield f"{name_of(one)}: is in {namespace_of(one)}, which there is not"
     for one in objects.of("Namespace"):
+        if one["metadata"]["name"] != "roster":
+            yield f"{name_of(one)}: may be somebody else's, with pods that its labels would keep out"
         if one["metadata"].get("labels", {}).get("pod-security.kubernetes.io/enforce") != "restricted":
             yield f"{name_of(one)}: does not enforce the restricted standard"
 
@@ -102,6 +106,87 @@ def budgets_and_autoscalers_have_a_subject(objects):
             yield f"{name_of(scaler)}: there is no {target['kind']} {target['name']}"
         elif "replicas" in found["spec"]:
             yield f"{name_of(found)}: sets replicas, against its autoscaler"
+
+
+def what_watches_is_there(objects):
+    """What nothing else refers to, and whose lack would be noticed on the day that it is needed."""
+    jobs = {one["metadata"]["name"] for one in objects.of("ServiceMonitor")}
+    for name in sorted({"identity", "facade", "opentelemetry-collector"} - jobs):
+        yield f"nobody scrapes {name}"
+    for name in ("identity", "facade"):
+        settings = objects.settings(objects.get("Deployment", name)["spec"]["template"]["spec"])
+        if not settings.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+            yield f"{name}: its spans go nowhere"
+    for file in sorted((K8S / "monitoring" / "rules").glob("*.yaml")):
+        wanted = yaml.safe_load(file.read_text())
+        if wanted["kind"] == "PrometheusRule" and objects.find("PrometheusRule", wanted["metadata"]["name"]) is None:
+            yield f"the rules of {file.name} are not applied"
+    shown = set()
+    for one in objects.of("ConfigMap"):
+        if one["metadata"].get("labels", {}).get("grafana_dashboard") == "1":
+            shown |= set(one["data"])
+    for file in sorted((K8S / "monitoring" / "dashboards").glob("*.json")):
+        if file.name not in shown:
+            yield f"the dashboard {file.name} is not applied"
+    for cluster in objects.of("Cluster"):
+        labels = {"cnpg.io/cluster": cluster["metadata"]["name"]}
+        if not any(selects(one["spec"]["selector"], labels) for one in objects.of("PodMonitor")):
+            yield f"nobody scrapes {name_of(cluster)}"
+
+
+def the_world_reaches_the_facade(objects):
+    backends = {
+        path["backend"]["service"]["name"]
+        for one in objects.of("Ingress")
+        for rule in one["spec"]["rules"]
+        for path in rule["http"]["paths"]
+    }
+    if backends != {"facade"}:
+        yield f"the Ingresses lead to {sorted(backends)}, not to the facade alone"
+
+
+def the_databases_backups_can_be_restored(objects):
+    """There are some, and each has all that a restore needs: a snapshot of a running PostgreSQL is of no use without an
+    archive of the log that was written meanwhile."""
+    for cluster in objects.of("Cluster"):
+        name = name_of(cluster)
+        snapshots = cluster["spec"].get("backup", {}).get("volumeSnapshot", {})
+        scheduled = [
+            one["spec"]
+            for one in objects.of("ScheduledBackup")
+            if one["spec"]["cluster"]["name"] == cluster["metadata"]["name"] and not one["spec"].get("suspend")
+        ]
+        if not snapshots or not any(one.get("method") == "volumeSnapshot" for one in scheduled):
+            yield f"{name}: nobody makes backups"
+        archived = any(one.get("isWALArchiver") for one in cluster["spec"].get("plugins", []))
+        for one in [snapshots, *scheduled]:
+            if one.get("online", one is snapshots) and not archived:
+                yield f"{name}: is snapshot while it runs, and no log is archived to make that whole"
+        for one in [cluster["spec"].get("backup", {}), *scheduled]:
+            if one.get("target", "prefer-standby") != "prefer-standby":
+                yield f"{name}: its primary is stopped for a snapshot"
+        if snapshots.get("snapshotOwnerReference", "none") != "none":
+            yield f"{name}: its snapshots go with it"
+
+
+def a_restored_database_is_told_so(objects):
+    """Whoever watched events would else pass over new ones. The rest of it is as it was."""
+    spec = objects.get("Job", "migration")["spec"]["template"]["spec"]
+    commands = [one["args"] for one in spec.get("initContainers", []) + spec["containers"]]
+    for cluster in objects.of("Cluster"):
+        recovery = cluster["spec"]["bootstrap"].get("recovery")
+        if recovery is None:
+            continue
+        if commands != [["migrate"], ["restored"]]:
+            yield f"{name_of(cluster)}: is restored, and {commands} is what is run on it"
+        volumes = {"storage", "walStorage"} & set(cluster["spec"])
+        if set(recovery.get("volumeSnapshots", {})) != volumes:
+            yield f"{name_of(cluster)}: is restored without a snapshot of each of {sorted(volumes)}"
+        names = {name: one["name"] for name, one in recovery.get("volumeSnapshots", {}).items()}
+        if names.get("walStorage") != names.get("storage", "") + "-wal":
+            yield f"{name_of(cluster)}: is restored from two backups"
+        if (recovery.get("database"), recovery.get("owner")) != ("roster", "roster"):
+            yield f"{name_of(cluster)}: the operator makes no URL for the owner of the restored database"
 
 
 def a_lost_machine_is_not_noticed(objects):
@@ -212,10 +297,14 @@ RULES = [
     all_is_in_its_namespace,
     budgets_and_autoscalers_have_a_subject,
     the_migration_goes_first,
+    a_restored_database_is_told_so,
 ]
 IN_PRODUCTION = [
     no_secret_stands_in_the_repository,
     a_lost_machine_is_not_noticed,
+    what_watches_is_there,
+    the_world_reaches_the_facade,
+    the_databases_backups_can_be_restored,
     the_database_has_a_connection_for_each,
     the_databases_log_holds_no_values,
     the_databases_instances_see_each_other,
