@@ -4,7 +4,7 @@
 
 use std::{
     fs::{self, Permissions},
-    io::{self, BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Write},
     os::unix::fs::PermissionsExt,
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -211,18 +211,28 @@ async fn prometheus_scrapes_both_and_a_cut_database_reaches_who_is_on_call() {
 struct Stack(Child);
 
 impl Stack {
-    fn stop(&mut self) -> io::Result<ExitStatus> {
-        let id = i32::try_from(self.0.id()).unwrap_or_default();
-        if let Ok(None) = self.0.try_wait() {
-            kill(Pid::from_raw(id), Signal::SIGINT)?;
+    /// Stops it; none where it does not end in time, and is killed.
+    fn stop(&mut self) -> Option<ExitStatus> {
+        if let Ok(Some(ended)) = self.0.try_wait() {
+            return Some(ended);
         }
-        self.0.wait()
+        let id = i32::try_from(self.0.id()).unwrap();
+        kill(Pid::from_raw(id), Signal::SIGINT).unwrap();
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(60) {
+            if let Ok(Some(ended)) = self.0.try_wait() {
+                return Some(ended);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        self.0.kill().unwrap();
+        None
     }
 }
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        self.stop().ok();
+        self.stop();
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use chrono::Utc;
 use identity_proto::v1 as pb;
 use identity_tests::{
-    locks::eventually,
+    locks::{eventually, within},
     metrics::Exposed,
     rpc::{by_id, by_user_name, role},
     world::World,
@@ -123,9 +123,12 @@ async fn turns_are_kept_from_the_first_call_of_a_process_on_and_where_callers_le
     assert!(turns.sum("identity_turns_waiting", &[]) > 8.5);
     // Nobody waits for a connection.
     assert!(turns.sum("db_client_connection_pending_requests", &[]) < 0.5);
-    eventually("who waited for too long is sent away", || {
-        again.iter().any(tokio::task::JoinHandle::is_finished)
-    })
+    // After three seconds.
+    within(
+        Duration::from_secs(10),
+        "who waited for too long is sent away",
+        || again.iter().any(tokio::task::JoinHandle::is_finished),
+    )
     .await;
     let turns = Exposed::of(&second).await;
     assert!(turns.sum("identity_turn_timeouts_total", &[]) > 0.5);

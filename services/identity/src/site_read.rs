@@ -1,9 +1,6 @@
 //! How a site is read: at one moment, for good, and behind no slow write.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -31,8 +28,17 @@ const LOOKS: [Duration; 3] = [
 /// Before how long nothing is under way any more: far longer than any call may take.
 const UNDER_WAY: TimeDelta = TimeDelta::minutes(10);
 
-/// How long one site's endings are written before other sites have their turn.
-const ROUND: Duration = Duration::from_millis(250);
+/// How long a site's lock is let go between two batches of endings.
+pub(crate) const BETWEEN_BATCHES: Duration = Duration::from_millis(20);
+
+/// Endings that were written together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Batch {
+    /// When the site's lock was had.
+    held: DateTime<Utc>,
+    /// Whether more are due.
+    pub(crate) more: bool,
+}
 
 /// What a read has come to know of what it was asked about.
 #[derive(Clone, Copy, Debug)]
@@ -139,51 +145,61 @@ impl Identity {
         Ok(())
     }
 
-    /// Writes the endings of a site that are due, if nobody else just did; answers with the moment at which
-    /// it had the site's lock last. Where somebody else has that, it waits, or answers with none. Who does not wait looks
-    /// after other sites, too, and leaves what is not done in a while for the next time.
-    pub(crate) async fn end_due(
+    /// Writes all endings of a site that are due, if nobody else just did; answers with the moment at which
+    /// it had the site's lock last. Where somebody else has that, it waits, or answers with none.
+    async fn end_due(
         &self,
         context: &RequestContext,
         site: SiteId,
         wait: bool,
     ) -> Result<Option<DateTime<Utc>>, Error> {
-        let begun = Instant::now();
-        loop {
-            // Of a call: the task that asks of all sites takes none.
-            let turn = match wait {
-                true => self.turns.take(context).await?,
-                false => None,
-            };
-            let (ended, more, now) = self
-                .db
-                .transact(context.clone(), false, move |tx| {
-                    let _turn = &turn;
-                    let Some((site, now)) = sites::open_itself(tx, site, wait)? else {
-                        return Ok(((0, false, None), Finish::Rollback));
-                    };
-                    let mut tx = SiteTx::new(tx, site, Caller::Roster, now);
-                    let was_due = tx.is_ending_due();
-                    let more = grants::end_due(&mut tx)?;
-                    // Where nothing was to be ended, the clock has learnt when something is.
-                    let close = if was_due {
-                        Finish::Commit
-                    } else {
-                        Finish::Rollback
-                    };
-                    Ok(((tx.written(), more, Some(now)), close))
-                })
-                .await?;
-            if ended > 0 {
-                self.metrics.events.inc_by(ended);
-                self.watches.wake();
-            }
-            if !more || !wait && begun.elapsed() > ROUND {
-                return Ok(now);
+        while let Some(batch) = self.end_batch(context, site, wait).await? {
+            if !batch.more {
+                return Ok(Some(batch.held));
             }
             // Whoever waits for the site's lock gets it in between: it goes to who asks first.
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(BETWEEN_BATCHES).await;
         }
+        Ok(None)
+    }
+
+    /// Writes the first of a site's endings that are due; none where somebody else has the site's lock, unless it waits
+    /// for that.
+    pub(crate) async fn end_batch(
+        &self,
+        context: &RequestContext,
+        site: SiteId,
+        wait: bool,
+    ) -> Result<Option<Batch>, Error> {
+        // Of a call: what is done for nobody names no site, and so takes none.
+        let turn = match wait {
+            true => self.turns.take(context).await?,
+            false => None,
+        };
+        let (ended, batch) = self
+            .db
+            .transact(context.clone(), false, move |tx| {
+                let _turn = &turn;
+                let Some((site, held)) = sites::open_itself(tx, site, wait)? else {
+                    return Ok(((0, None), Finish::Rollback));
+                };
+                let mut tx = SiteTx::new(tx, site, Caller::Roster, held);
+                let was_due = tx.is_ending_due();
+                let more = grants::end_due(&mut tx)?;
+                // Where nothing was to be ended, the clock has learnt when something is.
+                let close = if was_due {
+                    Finish::Commit
+                } else {
+                    Finish::Rollback
+                };
+                Ok(((tx.written(), Some(Batch { held, more })), close))
+            })
+            .await?;
+        if ended > 0 {
+            self.metrics.events.inc_by(ended);
+            self.watches.wake();
+        }
+        Ok(batch)
     }
 }
 

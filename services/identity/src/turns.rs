@@ -1,6 +1,7 @@
 //! Whose turn it is to write: a site's writes are done one after the other under its lock, and each that waits for
 //! the lock holds a connection. At most half of a process's connections wait for one site, so that a large push into
-//! one leaves the others theirs. (Two sites that push at once can still take all: then calls wait for connections.)
+//! one leaves the others theirs. Two sites that push at once can still take all: then calls wait for connections. So can
+//! one that is named by its domain and by its id, until a process has opened it for the first time.
 //!
 //! Who calls is looked up after the turn, in the same transaction, before the lock. So a call with a forged token has
 //! a turn for as long as that takes, and no longer.
@@ -112,7 +113,8 @@ impl Turns {
         }
     }
 
-    /// Learns which site has a domain. Who has a turn by the domain has it as one of the site's.
+    /// Learns which site has a domain. Who has a turn by the domain has it as one of the site's, unless that has given
+    /// some already.
     pub(crate) fn learn(&self, site: &Site) {
         let mut shared = self.shared();
         if shared.domains.get(&site.domain_key) == Some(&site.id) {

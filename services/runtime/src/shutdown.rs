@@ -1,12 +1,15 @@
 //! When to stop, SIGTERM or SIGINT, and how to end.
 
-use std::{io, process::ExitCode};
+use std::{io, process::ExitCode, time::Duration};
 
 use tokio::{
     runtime::Runtime,
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
+
+/// How long threads may end what they do when all else has ended.
+const LEFT_AFTER: Duration = Duration::from_secs(1);
 
 /// A token that is cancelled at the first SIGTERM or SIGINT.
 ///
@@ -28,7 +31,7 @@ pub fn on_signal() -> io::Result<CancellationToken> {
     Ok(token)
 }
 
-/// Runs a process to its end and answers with its exit code. What a thread still waits for then is left as it is: a
+/// Runs a process to its end and answers with its exit code. What a thread still waits for a second later is left as it is: a
 /// database that does not answer, or a name that nobody resolves, must not keep the process until it is killed.
 pub fn run(process: impl Future<Output = ExitCode>) -> ExitCode {
     let runtime = match Runtime::new() {
@@ -39,6 +42,6 @@ pub fn run(process: impl Future<Output = ExitCode>) -> ExitCode {
         }
     };
     let code = runtime.block_on(process);
-    runtime.shutdown_background();
+    runtime.shutdown_timeout(LEFT_AFTER);
     code
 }

@@ -195,7 +195,7 @@ impl Db {
             .set_connections(used, state.idle_connections, self.size);
     }
 
-    /// How many transactions at once may be such that nobody waits for: a quarter of all.
+    /// How many transactions at once each kind of work may have that nobody waits for: a quarter of all.
     pub(crate) fn spare(&self) -> usize {
         (self.size as usize / 4).max(1)
     }

@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const GIVE_UP: Duration = Duration::from_secs(10);
 /// How many may be given up and still wait.
 const GIVEN_UP: usize = 2;
-/// After how long a connection is made anew, as those of the pool are: a name or a proxy may lead to another server.
+/// After how long a connection is made anew, sooner than those of the pool: a name or a proxy may lead to another server.
 const RENEWED: Duration = Duration::from_secs(60);
 
 /// Why the database can't be worked with.

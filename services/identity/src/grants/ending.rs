@@ -6,13 +6,16 @@
 //! present while a slow write keeps an ending from being written, when it leaves out what has run out
 //! ([`SiteTx::ended_by`]).
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, Utc};
-use futures_util::{FutureExt, StreamExt, stream};
+use futures_util::{StreamExt, stream};
 use serde_json::json;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::{described, store};
 use crate::{
@@ -22,6 +25,7 @@ use crate::{
     events::{self, NewEvent},
     ids::SiteId,
     receipt::Effect,
+    site_read::BETWEEN_BATCHES,
     site_tx::{Identity, SiteTx},
 };
 
@@ -33,8 +37,10 @@ const EVERY: Duration = Duration::from_millis(250);
 const SITES: i64 = 1000;
 /// How long writing the endings of one batch may take.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long it is waited for a site's lock, while those of other sites are waited for behind it.
-const WAIT: Duration = Duration::from_secs(2);
+/// How long one site's endings are written before other sites have their turn.
+const ROUND: Duration = Duration::from_millis(250);
+/// How long a site's lock is waited for, and a batch is then written.
+const WAIT: Duration = Duration::from_secs(5);
 
 /// Writes the endings of the site that are due at this moment, the first ones by time; tells whether there
 /// may be more. The caller holds the site's lock.
@@ -81,58 +87,89 @@ pub(crate) fn end_due(tx: &mut SiteTx<'_, '_>) -> Result<bool, Error> {
 /// nothing left to end.
 pub(crate) async fn end_grants_in_time(identity: Identity, stop: CancellationToken) {
     let mut waiting: HashMap<SiteId, AbortOnDropHandle<()>> = HashMap::new();
+    // Those that are to be waited for, those first that were not for the longest time.
+    let mut passed_over: VecDeque<SiteId> = VecDeque::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(EVERY) => {}
         }
-        waiting.retain(|_, task| !task.is_finished());
         match identity.db.peek(store::due_sites(SITES)).await {
             Ok(sites) => {
                 // No site waits for another one's lock.
-                let passed_over: Vec<SiteId> = stream::iter(sites)
+                let locked: Vec<SiteId> = stream::iter(sites)
                     .map(|row: store::SiteIdRow| {
-                        end_of_site(identity.clone(), SiteId::from(row.site_id), false)
+                        end_of_site(identity.clone(), SiteId::from(row.site_id))
                     })
                     .buffer_unordered(identity.db.spare())
                     .filter_map(std::future::ready)
                     .collect()
                     .await;
-                // Where writes follow each other that come to nothing, the lock is never free and nobody else ends
-                // anything: it is waited for. Not for long, so that those that find no room have theirs next.
-                for site in passed_over {
-                    if waiting.len() < identity.db.spare() && !waiting.contains_key(&site) {
-                        let waits = end_of_site(identity.clone(), site, true).map(drop);
-                        waiting.insert(site, AbortOnDropHandle::new(tokio::spawn(waits)));
+                passed_over.retain(|site| locked.contains(site));
+                for site in locked {
+                    if !passed_over.contains(&site) && !waiting.contains_key(&site) {
+                        passed_over.push_back(site);
                     }
                 }
             }
             Err(error) => tracing::warn!(%error, "could not look for grants that have run out"),
         }
+        // Where writes follow each other that come to nothing, the lock is never free and nobody else ends anything: it is
+        // waited for.
+        waiting.retain(|_, task| !task.is_finished());
+        while waiting.len() < identity.db.spare()
+            && let Some(site) = passed_over.pop_front()
+        {
+            let waits = tokio::spawn(wait_for_site(identity.clone(), site));
+            waiting.insert(site, AbortOnDropHandle::new(waits));
+        }
     }
 }
 
-/// Ends what is over on a site; answers with it where somebody else has its lock.
-async fn end_of_site(identity: Identity, site: SiteId, wait: bool) -> Option<SiteId> {
-    // A trace of its own, which its events name.
-    let span = tracing::error_span!(parent: None, "grants.end", otel.name = "end grants");
+/// Ends what is over on a site, for a while; answers with it where somebody else has its lock.
+async fn end_of_site(identity: Identity, site: SiteId) -> Option<SiteId> {
+    let begun = Instant::now();
     async {
-        let patience = if wait { WAIT } else { PATIENCE };
-        let context = RequestContext::of_nobody("end grants", patience);
-        match identity.end_due(&context, site, wait).await {
-            Ok(Some(_)) => None,
-            Ok(None) => Some(site),
-            // A long write: it is waited for again.
-            Err(Error::DeadlineExceeded) if wait => {
-                tracing::info!(site = %site, "grants have run out, and other writes keep their endings waiting");
-                None
-            }
-            Err(error) => {
-                tracing::warn!(%error, site = %site, "could not end the grants that have run out");
-                None
+        let context = RequestContext::of_nobody("end grants", PATIENCE);
+        loop {
+            match identity.end_batch(&context, site, false).await {
+                // What is left is for the next time: other sites have endings, too.
+                Ok(Some(batch)) if batch.more && begun.elapsed() < ROUND => {
+                    tokio::time::sleep(BETWEEN_BATCHES).await;
+                }
+                Ok(Some(_)) => return None,
+                Ok(None) => return Some(site),
+                Err(error) => {
+                    tracing::warn!(%error, site = %site, "could not end the grants that have run out");
+                    return None;
+                }
             }
         }
     }
-    .instrument(span)
+    .instrument(trace())
     .await
+}
+
+/// Ends some of what is over on a site, once its lock is to be had.
+async fn wait_for_site(identity: Identity, site: SiteId) {
+    async {
+        let context = RequestContext::of_nobody("end grants", WAIT);
+        match identity.end_batch(&context, site, true).await {
+            Ok(_) => {}
+            // A long write: it is waited for again.
+            Err(Error::DeadlineExceeded) => {
+                tracing::info!(site = %site, "grants have run out, and a write keeps their endings waiting");
+            }
+            Err(error) => {
+                tracing::warn!(%error, site = %site, "could not end the grants that have run out");
+            }
+        }
+    }
+    .instrument(trace())
+    .await;
+}
+
+/// A trace of its own, which the events name.
+fn trace() -> Span {
+    tracing::error_span!(parent: None, "grants.end", otel.name = "end grants")
 }
