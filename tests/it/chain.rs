@@ -3,16 +3,14 @@
 //! installed; elsewhere it is skipped.
 
 use std::{
-    fs::{self, Permissions},
     io::{BufRead, BufReader, Write},
-    os::unix::fs::PermissionsExt,
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
 use identity_tests::{
     collector::Collector,
-    database::server,
+    database::{Database, server},
     faults::Proxy,
     scim,
     world::{Settings, World},
@@ -244,14 +242,14 @@ async fn the_observed_stack_prints_its_addresses_and_a_trace_as_a_tree() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    // The database's own user has to get in.
-    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    // Not one of its own, which would be kept.
+    let database = Database::empty();
     let stack = Command::new(program("roster-stack").unwrap())
         .arg("observe")
         // Not those of a stack that may run here already.
         .env("ROSTER_FACADE_PORT", free_port().unwrap().to_string())
         .env("ROSTER_IDENTITY_PORT", free_port().unwrap().to_string())
-        .env_remove("DATABASE_URL")
+        .env("DATABASE_URL", database.url())
         .current_dir(folder.path())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
